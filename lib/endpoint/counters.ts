@@ -1,0 +1,25 @@
+/** What an endpoint counts. Drops are counted by reason, never answered. */
+export interface EndpointCounters {
+  framesIn: number;
+  framesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  handshakesDone: number;
+  handshakesFailed: number;
+  readonly drops: Map<string, number>;
+  drop(reason: string): void;
+}
+
+export class Counters implements EndpointCounters {
+  framesIn = 0;
+  framesOut = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  handshakesDone = 0;
+  handshakesFailed = 0;
+  readonly drops = new Map<string, number>();
+
+  drop(reason: string): void {
+    this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
+  }
+}

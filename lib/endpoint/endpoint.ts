@@ -1,0 +1,588 @@
+/**
+ * The five layers joined, still without I/O: frames in, frames and events out.
+ *
+ *   frame ─ decode ─┬─ trust_handshake ─ reassemble ─ handshake ──► Connection is made
+ *                   └─ sealed ─ stream_id → Connection ─ events ──► messages (sdk)
+ *
+ * Call order of a driver turn: `receiveFrame` for every frame that came, `handleTimeouts`,
+ * `pollEvent` until empty, `pollFrames` until it returns 0, then wait until `nextTimeoutUs`.
+ * After calling into a Connection from outside, call `touch` for it.
+ */
+import {
+  formatSocketAddress,
+  NEVER,
+  NexusError,
+  type RandomFill,
+  type SocketAddress,
+} from "../base/mod.ts";
+import {
+  type Burst,
+  BURST_FRAMES_MAX,
+  decodeFrame,
+  DESCRIPTOR_ECN_MASK,
+  DEST_NODE_ID_AT,
+  Flag,
+  FrameError,
+  FrameInfo,
+  FrameType,
+  type Pool,
+  Reassembler,
+  SOURCE_NODE_ID_AT,
+} from "../l1_link/mod.ts";
+import {
+  CloseReason,
+  Connection,
+  type ConnectionEvent,
+  type StreamConfig,
+} from "../l3_stream/mod.ts";
+import {
+  ClientHandshake,
+  HANDSHAKE_MESSAGE,
+  type HandshakeConfig,
+  type HandshakeResult,
+  HELLO_DROP,
+  helloKeyOf,
+  type MicRequirements,
+  readMessage,
+  ServerHandshake,
+} from "../l4_trust/mod.ts";
+import { Deadlines } from "./deadlines.ts";
+import { Counters, type EndpointCounters } from "./counters.ts";
+import { frameHandshakeMessage, receiverConnectionId } from "./handshake_frames.ts";
+import { splitNs } from "./wall_time.ts";
+
+/** Half-open handshakes a server keeps in all (docs/protocol.md §4.1). */
+export const HALF_OPEN_MAX = 1024;
+/** Half-open handshakes of one source address. */
+export const HALF_OPEN_PER_SOURCE_MAX = 64;
+/** Handshakes, open and half-open, and connections in all. */
+export const CONNECTIONS_MAX = 65_536;
+
+/** What the endpoint needs of a port's peer table. */
+export interface PeerNumbers {
+  peer(address: SocketAddress): number;
+  peerAddress(peer: number): SocketAddress | undefined;
+}
+
+/** A handle for one connection: the connection id that we chose for it. */
+export type ConnectionId = number;
+
+export interface ConnectOptions {
+  /** Where the node is: a numeric address. */
+  address: SocketAddress;
+  /** The node that must answer; any node at that address when left out. */
+  nodeId?: Uint8Array;
+  /** What the answering node's certificate must certify. */
+  requirements?: MicRequirements;
+  /** Joining a mesh: proves knowledge of an invite secret. */
+  invite?: { id: Uint8Array; secret: Uint8Array };
+  /** Whole SAD, sent sealed in FINISH. */
+  sad?: Uint8Array;
+}
+
+export type EndpointEvent =
+  | { type: "connected"; connection: ConnectionId; handshake: HandshakeResult; initiator: boolean }
+  | { type: "failed"; connection: ConnectionId; error: NexusError; initiator: boolean }
+  | { type: "connection"; connection: ConnectionId; event: ConnectionEvent }
+  | { type: "closed"; connection: ConnectionId };
+
+export interface EndpointOptions extends HandshakeConfig {
+  random: RandomFill;
+  /** The port's peer table: peers are small numbers here. */
+  peers: PeerNumbers;
+  /** Largest frame sent on a connection, bytes; grows with path MTU discovery later. */
+  frameBytesMax?: number;
+  stream?: Partial<StreamConfig>;
+  /** Refuse new connections from others: false for a pure client. */
+  acceptConnections?: boolean;
+}
+
+interface Entry {
+  readonly id: ConnectionId;
+  readonly initiator: boolean;
+  /** Number of `address` in the port's table; looked up again when the port forgot it. */
+  peer: number;
+  readonly address: SocketAddress;
+  readonly source: string;
+  client?: ClientHandshake;
+  server?: ServerHandshake;
+  /** Half-open server handshakes only: identifies a repeated HELLO. */
+  helloKey?: string;
+  connection?: Connection;
+  peerNodeId?: Uint8Array;
+  /** Handshake frames ready to go, whole frames. */
+  frames: Uint8Array[];
+  queued: boolean;
+  failed: boolean;
+}
+
+export class Endpoint {
+  readonly nodeId: Uint8Array;
+  readonly counters: EndpointCounters = new Counters();
+  readonly #options: EndpointOptions;
+  readonly #entries = new Map<ConnectionId, Entry>();
+  readonly #halfOpen = new Map<string, Entry>();
+  readonly #halfOpenBySource = new Map<string, number>();
+  readonly #reassembler: Reassembler;
+  readonly #deadlines = new Deadlines<Entry>();
+  /** Entries that may have something to send or to tell. */
+  readonly #ready: Entry[] = [];
+  readonly #events: EndpointEvent[] = [];
+  readonly #info = new FrameInfo();
+  readonly #frameBytesMax: number;
+  #draining = false;
+
+  constructor(options: EndpointOptions) {
+    this.#options = options;
+    this.nodeId = options.identity.nodeId;
+    this.#frameBytesMax = options.frameBytesMax ?? 1200;
+    this.#reassembler = new Reassembler();
+  }
+
+  /** Changes what later handshakes present, after a certificate was issued or renewed. */
+  setChain(chain: Uint8Array[], roots: Uint8Array[]): void {
+    this.#options.chain = chain;
+    this.#options.roots = roots;
+  }
+
+  /** From now on HELLOs are dropped and counted. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /**
+   * Starts a handshake. Ends in a `connected` or `failed` event with the returned id.
+   * @throws NexusError TOO_MANY_CONNECTIONS
+   */
+  connect(options: ConnectOptions, nowUs: number, unixS: number): ConnectionId {
+    const entry = this.#newEntry(true, this.#options.peers.peer(options.address), options.address);
+    if (entry === undefined) {
+      throw new NexusError(
+        "TOO_MANY_CONNECTIONS",
+        `cannot connect: ${CONNECTIONS_MAX} connections are open, expected fewer`,
+      );
+    }
+    entry.client = new ClientHandshake({
+      ...this.#options,
+      destId: options.nodeId,
+      requirements: options.requirements,
+      invite: options.invite,
+      sad: options.sad,
+      connectionId: entry.id,
+      nowUs,
+      unixS,
+    });
+    this.#enqueue(entry);
+    return entry.id;
+  }
+
+  /** The connection behind a handle; undefined before it is connected and after it closed. */
+  connection(id: ConnectionId): Connection | undefined {
+    return this.#entries.get(id)?.connection;
+  }
+
+  /** Where the connection's frames go. */
+  addressOf(id: ConnectionId): SocketAddress | undefined {
+    return this.#entries.get(id)?.address;
+  }
+
+  get connectionCount(): number {
+    return this.#entries.size;
+  }
+
+  get halfOpenCount(): number {
+    return this.#halfOpen.size;
+  }
+
+  /** Gives a connect attempt up; nothing is sent, no event follows. */
+  abandon(id: ConnectionId): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined && entry.connection === undefined) this.#remove(entry);
+  }
+
+  /** Says that the connection was called from outside and may have work. */
+  touch(id: ConnectionId): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) this.#enqueue(entry);
+  }
+
+  /** Takes in one frame. The bytes are decrypted in place and not kept. */
+  receiveFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    offset: number,
+    length: number,
+    peer: number,
+    descriptorFlags: number,
+    nowUs: number,
+    unixS: number,
+  ): void {
+    const info = this.#info;
+    const code = decodeFrame(bytes, view, offset, length, info);
+    this.counters.framesIn++;
+    this.counters.bytesIn += length;
+    if (code !== FrameError.OK) {
+      return this.counters.drop(`frame_${FrameError[code].toLowerCase()}`);
+    }
+    if (info.type === FrameType.TRUST_HANDSHAKE) {
+      return this.#receiveHandshake(bytes, offset, length, peer, nowUs, unixS);
+    }
+    if ((info.flags & Flag.ENCRYPTED) === 0) return this.counters.drop("clear_text");
+    const entry = this.#entries.get(info.streamId);
+    if (entry === undefined) return this.counters.drop("unknown_connection");
+    if (entry.connection === undefined) return this.counters.drop("early_data");
+    if (
+      !idAt(bytes, offset + DEST_NODE_ID_AT, this.nodeId) ||
+      !idAt(bytes, offset + SOURCE_NODE_ID_AT, entry.peerNodeId!)
+    ) return this.counters.drop("wrong_node_id");
+    const result = entry.connection.receiveFrame(
+      bytes,
+      view,
+      offset,
+      info,
+      nowUs,
+      descriptorFlags & DESCRIPTOR_ECN_MASK,
+    );
+    if (result !== 0) {
+      this.counters.drop(`record_${result}`);
+    } else if (entry.client !== undefined) {
+      entry.client.confirm(nowUs);
+      entry.client = undefined;
+    }
+    this.#enqueue(entry);
+  }
+
+  /** Runs every timer whose time has come. */
+  handleTimeouts(nowUs: number): void {
+    this.#reassembler.expire(nowUs);
+    for (;;) {
+      const entry = this.#deadlines.takeDue(nowUs);
+      if (entry === undefined) return;
+      entry.connection?.handleTimeout(nowUs);
+      this.#enqueue(entry);
+    }
+  }
+
+  /** When `handleTimeouts` must be called next, µs; NEVER when nothing is pending. */
+  nextTimeoutUs(): number {
+    return Math.min(this.#deadlines.nextUs(), this.#reassembler.nextTimeoutUs());
+  }
+
+  pollEvent(): EndpointEvent | undefined {
+    return this.#events.shift();
+  }
+
+  /**
+   * Fills the burst with frames that may go now, written into slots of the pool.
+   * @returns how many were added; 0 = nothing left to send (or the pool is empty)
+   */
+  pollFrames(pool: Pool, burst: Burst, nowUs: number, unixMs: number): number {
+    const before = burst.count;
+    let rounds = this.#ready.length;
+    while (rounds-- > 0 && burst.count < BURST_FRAMES_MAX) {
+      const entry = this.#ready.shift()!;
+      entry.queued = false;
+      const more = this.#pollEntry(entry, pool, burst, nowUs, unixMs);
+      if (more) this.#enqueue(entry);
+    }
+    return burst.count - before;
+  }
+
+  // ── handshake in ──────────────────────────────────────────────────────────────────────
+
+  #receiveHandshake(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    peer: number,
+    nowUs: number,
+    unixS: number,
+  ): void {
+    const info = this.#info;
+    if ((info.flags & Flag.ENCRYPTED) !== 0) return this.counters.drop("sealed_handshake");
+    const destAt = offset + DEST_NODE_ID_AT;
+    if (!idAt(bytes, destAt, this.nodeId) && !idAt(bytes, destAt, ZERO_ID)) {
+      return this.counters.drop("wrong_node_id");
+    }
+    const address = this.#options.peers.peerAddress(peer);
+    if (address === undefined) return this.counters.drop("peer_forgotten");
+    const source = formatSocketAddress(address);
+    let payload: Uint8Array | undefined;
+    if (info.fragmentTotal > 0) {
+      payload = this.#reassembler.add(source, info, bytes, nowUs);
+      if (payload === undefined) return;
+    } else {
+      payload = bytes.subarray(info.payloadOffset, info.payloadOffset + info.payloadLength);
+    }
+    const incoming = readMessage(payload);
+    if (incoming === undefined) return this.counters.drop("handshake_malformed");
+    // A copy: it becomes part of a transcript, while the frame's slot goes back to the port.
+    const message = incoming.message.slice();
+    if (incoming.type === HANDSHAKE_MESSAGE.hello) {
+      if (info.fragmentTotal > 0) return this.counters.drop("hello_fragmented");
+      return this.#receiveHello(message, length, peer, address, nowUs, unixS);
+    }
+    const entry = this.#entries.get(receiverConnectionId(incoming.type, message));
+    const handshake = entry?.client ?? entry?.server;
+    if (entry === undefined || handshake === undefined) {
+      return this.counters.drop("handshake_unknown");
+    }
+    if (entry.source !== source) return this.counters.drop("handshake_other_source");
+    handshake.receive(message, nowUs, unixS);
+    this.#afterHandshake(entry, nowUs);
+    this.#enqueue(entry);
+  }
+
+  #receiveHello(
+    hello: Uint8Array,
+    frameBytes: number,
+    peer: number,
+    address: SocketAddress,
+    nowUs: number,
+    unixS: number,
+  ): void {
+    const source = formatSocketAddress(address);
+    if (this.#draining || this.#options.acceptConnections === false) {
+      return this.counters.drop("hello_not_accepted");
+    }
+    const helloKey = helloKeyOf(hello);
+    if (helloKey === undefined) return this.counters.drop("handshake_malformed");
+    const key = `${source} ${helloKey}`;
+    const known = this.#halfOpen.get(key);
+    if (known !== undefined) {
+      known.server!.repeatAccept(frameBytes);
+      return this.#enqueue(known);
+    }
+    const ofSource = this.#halfOpenBySource.get(source) ?? 0;
+    if (this.#halfOpen.size >= HALF_OPEN_MAX || ofSource >= HALF_OPEN_PER_SOURCE_MAX) {
+      return this.counters.drop("half_open_limit");
+    }
+    const entry = this.#newEntry(false, peer, address);
+    if (entry === undefined) return this.counters.drop("connection_limit");
+    const server = ServerHandshake.tryAccept(
+      this.#options,
+      hello,
+      frameBytes,
+      entry.id,
+      nowUs,
+      unixS,
+    );
+    if (typeof server === "number") {
+      this.#entries.delete(entry.id);
+      return this.counters.drop(HELLO_DROP_REASONS[server]);
+    }
+    entry.server = server;
+    entry.helloKey = key;
+    this.#halfOpen.set(key, entry);
+    this.#halfOpenBySource.set(source, ofSource + 1);
+    this.#enqueue(entry);
+  }
+
+  /** Looks at what the handshake has become: a connection, a failure, or still under way. */
+  #afterHandshake(entry: Entry, nowUs: number): void {
+    const handshake = entry.client ?? entry.server;
+    if (handshake === undefined || entry.failed) return;
+    if (handshake.error !== undefined) {
+      entry.failed = true;
+      this.counters.handshakesFailed++;
+      this.#forgetHalfOpen(entry);
+      if (entry.connection !== undefined) {
+        // The server refused our FINISH after we had begun to send.
+        this.#events.push({
+          type: "connection",
+          connection: entry.id,
+          event: {
+            type: "closed",
+            reason: CloseReason.NO_ERROR,
+            phrase: handshake.error.message,
+            byPeer: true,
+            error: handshake.error,
+          },
+        }, { type: "closed", connection: entry.id });
+        this.#remove(entry);
+      } else {
+        this.#events.push({
+          type: "failed",
+          connection: entry.id,
+          error: handshake.error,
+          initiator: entry.initiator,
+        });
+      }
+      return;
+    }
+    const result = handshake.result;
+    if (result === undefined || entry.connection !== undefined) return;
+    entry.peerNodeId = result.peerNodeId;
+    entry.connection = new Connection({
+      side: entry.initiator ? "client" : "server",
+      localNodeId: this.nodeId,
+      peerNodeId: result.peerNodeId,
+      localConnectionId: entry.id,
+      peerConnectionId: result.peerConnectionId,
+      protection: result.protection(),
+      random: this.#options.random,
+      nowUs,
+      frameBytesMax: this.#frameBytesMax,
+      config: this.#options.stream,
+    });
+    this.counters.handshakesDone++;
+    if (!entry.initiator) {
+      this.#forgetHalfOpen(entry);
+      entry.server = undefined;
+    }
+    this.#events.push({
+      type: "connected",
+      connection: entry.id,
+      handshake: result,
+      initiator: entry.initiator,
+    });
+  }
+
+  // ── out ───────────────────────────────────────────────────────────────────────────────
+
+  /** @returns true when the entry may have more to send than the burst had room for */
+  #pollEntry(entry: Entry, pool: Pool, burst: Burst, nowUs: number, unixMs: number): boolean {
+    const { peers } = this.#options;
+    if (peers.peerAddress(entry.peer) === undefined) entry.peer = peers.peer(entry.address);
+    const handshake = entry.client ?? entry.server;
+    if (handshake !== undefined) {
+      for (;;) {
+        const out = handshake.pollMessage(nowUs);
+        if (out === undefined) break;
+        entry.frames.push(
+          ...frameHandshakeMessage(
+            out,
+            this.nodeId,
+            entry.initiator ? entry.client!.destId : entry.server!.clientId,
+            this.#frameBytesMax,
+            unixMs,
+          ),
+        );
+      }
+      this.#afterHandshake(entry, nowUs);
+    }
+    while (entry.frames.length > 0) {
+      const frame = entry.frames[0];
+      const slot = burst.count < BURST_FRAMES_MAX ? pool.alloc() : -1;
+      if (slot < 0) return true;
+      entry.frames.shift();
+      pool.bytes.set(frame, pool.frameOffsetOf(slot));
+      this.#add(burst, entry, slot, pool.frameOffsetOf(slot), frame.length);
+    }
+    if (entry.connection !== undefined) {
+      const timestamp = splitNs(unixMs);
+      while (burst.count < BURST_FRAMES_MAX) {
+        const slot = pool.alloc();
+        if (slot < 0) return true;
+        const at = pool.frameOffsetOf(slot);
+        const length = entry.connection.pollFrame(
+          pool.bytes,
+          pool.view,
+          at,
+          pool.frameBytesMax,
+          nowUs,
+          timestamp.high,
+          timestamp.low,
+        );
+        if (length === 0) {
+          pool.free(slot);
+          break;
+        }
+        this.#add(burst, entry, slot, at, length);
+      }
+      this.#drainEvents(entry);
+      if (entry.connection.state === "closed") {
+        this.#remove(entry);
+        this.#events.push({ type: "closed", connection: entry.id });
+        return false;
+      }
+    } else if (entry.failed || (handshake?.nextTimeoutUs() ?? NEVER) === NEVER) {
+      this.#remove(entry);
+      return false;
+    }
+    this.#deadlines.set(
+      entry,
+      Math.min(
+        entry.connection?.nextTimeoutUs() ?? NEVER,
+        (entry.client ?? entry.server)?.nextTimeoutUs() ?? NEVER,
+      ),
+    );
+    return burst.count >= BURST_FRAMES_MAX;
+  }
+
+  #drainEvents(entry: Entry): void {
+    for (;;) {
+      const event = entry.connection!.pollEvent();
+      if (event === undefined) return;
+      this.#events.push({ type: "connection", connection: entry.id, event });
+    }
+  }
+
+  #add(burst: Burst, entry: Entry, slot: number, offset: number, length: number): void {
+    burst.push(slot, offset, length, 0, entry.peer);
+    this.counters.framesOut++;
+    this.counters.bytesOut += length;
+  }
+
+  // ── table ─────────────────────────────────────────────────────────────────────────────
+
+  #newEntry(initiator: boolean, peer: number, address: SocketAddress): Entry | undefined {
+    if (this.#entries.size >= CONNECTIONS_MAX) return undefined;
+    const word = new Uint8Array(4);
+    let id = 0;
+    do {
+      this.#options.random(word);
+      id = new DataView(word.buffer).getUint32(0);
+    } while (id === 0 || this.#entries.has(id));
+    const entry: Entry = {
+      id,
+      initiator,
+      peer,
+      address,
+      source: formatSocketAddress(address),
+      frames: [],
+      queued: false,
+      failed: false,
+    };
+    this.#entries.set(id, entry);
+    return entry;
+  }
+
+  #enqueue(entry: Entry): void {
+    if (entry.queued || this.#entries.get(entry.id) !== entry) return;
+    entry.queued = true;
+    this.#ready.push(entry);
+  }
+
+  #forgetHalfOpen(entry: Entry): void {
+    if (entry.helloKey === undefined) return;
+    this.#halfOpen.delete(entry.helloKey);
+    entry.helloKey = undefined;
+    const left = (this.#halfOpenBySource.get(entry.source) ?? 1) - 1;
+    if (left > 0) this.#halfOpenBySource.set(entry.source, left);
+    else this.#halfOpenBySource.delete(entry.source);
+  }
+
+  #remove(entry: Entry): void {
+    this.#forgetHalfOpen(entry);
+    this.#deadlines.delete(entry);
+    this.#entries.delete(entry.id);
+  }
+}
+
+/** Counter names of HELLO_DROP, by value. */
+const HELLO_DROP_REASONS: readonly string[] = Object.entries(HELLO_DROP).reduce<string[]>(
+  (names, [word, value]) => {
+    names[value] = `hello_${word.replace(/[A-Z]/g, (letter) => "_" + letter.toLowerCase())}`;
+    return names;
+  },
+  [],
+);
+
+const ZERO_ID = new Uint8Array(16);
+
+/** Compares a node id in a frame without making a view. */
+function idAt(bytes: Uint8Array, at: number, id: Uint8Array): boolean {
+  for (let i = 0; i < 16; i++) if (bytes[at + i] !== id[i]) return false;
+  return true;
+}

@@ -1,0 +1,607 @@
+/**
+ * The daemon: state, mesh, providers, admin API and bridge, wired together.
+ *
+ *   HTTP client ─► bridge ─► InferenceRouter ─┬─► providers of this node
+ *   CLI ─► admin API ─────────┘               └─► session to another node ─► its providers
+ *   other nodes ─► sessions ─► providers of this node
+ */
+import {
+  equalBytes,
+  formatNodeId,
+  formatSocketAddress,
+  NexusError,
+  parseSocketAddress,
+  type SocketAddress,
+} from "../base/mod.ts";
+import { ensureAdminToken } from "../io/admin_token.ts";
+import { randomFill, systemClock } from "../io/clock.ts";
+import { nodeEngine } from "../io/crypto.ts";
+import { localAddresses } from "../io/local_addresses.ts";
+import { defaultStateDir, type PeerRecord, State } from "../io/state.ts";
+import { openUdpPort, type UdpPort } from "../io/udp_port.ts";
+import { AdvertStore, RoutingTable } from "../l2_route/mod.ts";
+import {
+  advertVerifier,
+  checkInviteTime,
+  decodeInvite,
+  encodeChain,
+  fingerprintOf,
+  type Invite,
+  renewalTimeS,
+} from "../l4_trust/mod.ts";
+import {
+  Driver,
+  inferenceHandlers,
+  InferenceRouter,
+  join,
+  Mesh,
+  newcomerChain,
+  requestCertificate,
+  serve,
+  type Session,
+  SessionPool,
+} from "../sdk/mod.ts";
+import { AdminServer } from "./admin/mod.ts";
+import { NodeBackend } from "./backend.ts";
+import { type BridgeServer, serveBridge } from "./bridge/mod.ts";
+import type { LoadedConfig } from "./config/mod.ts";
+import { createProviders } from "./create_providers.ts";
+import { LocalModels } from "./local_models.ts";
+import { nodeLog } from "./log.ts";
+import { Membership } from "./membership.ts";
+import { NodeMetrics } from "./metrics.ts";
+import { NodeNumbers } from "./numbers.ts";
+
+import { NodeService } from "./service.ts";
+import { VERSION } from "./version.ts";
+
+/** How often providers are looked at for new models, and lost seeds dialled again. */
+const UPKEEP_MS = 1_000;
+/** Longest pause between two tries to reach a seed. */
+const SEED_RETRY_MS_MAX = 30_000;
+/** How long a start waits for its seeds before it goes on without them. */
+const SEED_START_MS = 6_000;
+
+interface SeedState {
+  readonly address: SocketAddress;
+  readonly nodeId?: Uint8Array;
+  session?: Session;
+  dialling: boolean;
+  failures: number;
+  nextTryMs: number;
+  lastError?: string;
+}
+
+export class Node {
+  readonly startedMs = systemClock.unixMs();
+  readonly table = new RoutingTable();
+  readonly local: LocalModels;
+  readonly membership: Membership;
+  readonly metrics: NodeMetrics;
+  readonly service: NodeService;
+  readonly seeds: SeedState[] = [];
+  driver!: Driver;
+  port!: UdpPort;
+  pool!: SessionPool;
+  mesh!: Mesh;
+  router!: InferenceRouter;
+  admin?: AdminServer;
+  bridge?: BridgeServer;
+  state: "starting" | "running" | "draining" = "starting";
+  readonly stateDir: string;
+  /** Resolves when the node has stopped. */
+  readonly stopped: Promise<void>;
+
+  readonly #log = nodeLog("node");
+  readonly #state: State;
+  #store!: AdvertStore;
+  #advertised = "";
+  #renewAtS = Infinity;
+  #renewing = false;
+  #upkeep?: ReturnType<typeof setInterval>;
+  #resolveStopped!: () => void;
+  #stopping?: Promise<void>;
+
+  private constructor(readonly loaded: LoadedConfig) {
+    const { config } = loaded;
+    this.stateDir = config.node.state_dir ?? defaultStateDir(Deno.env.toObject(), Deno.uid());
+    this.stopped = new Promise((resolve) => this.#resolveStopped = resolve);
+    this.#state = State.open(this.stateDir);
+    this.membership = new Membership({
+      state: this.#state,
+      engine: nodeEngine,
+      random: randomFill,
+      unixMs: systemClock.unixMs,
+    });
+    this.local = new LocalModels(
+      this.membership.identity.nodeId,
+      createProviders(loaded),
+      config.node.region ?? 0,
+    );
+    this.service = new NodeService(this);
+    const startedS = Math.floor(this.startedMs / 1000);
+    this.metrics = new NodeMetrics(new NodeNumbers(this), VERSION, startedS);
+  }
+
+  /**
+   * Starts a node; resolves when it serves.
+   * @throws NexusError with one clear line for whatever keeps it from starting
+   */
+  static async start(loaded: LoadedConfig): Promise<Node> {
+    const node = new Node(loaded);
+    try {
+      await node.#start();
+      return node;
+    } catch (error) {
+      await node.#teardown();
+      throw error;
+    }
+  }
+
+  get nodeId(): string {
+    return formatNodeId(this.membership.identity.nodeId);
+  }
+
+  /** Addresses that others are told. */
+  get advertised(): string[] {
+    const { link } = this.loaded.config;
+    if (link.advertise.length > 0) return link.advertise.map(formatSocketAddress);
+    const { host, port } = this.port.localAddress;
+    return localAddresses(host).map((each) => formatSocketAddress({ host: each, port })).slice(
+      0,
+      8,
+    );
+  }
+
+  /** Nodes met now or in earlier runs, seen last first. */
+  knownPeers(): PeerRecord[] {
+    return this.#state.peers();
+  }
+
+  /** Why the node is not ready, one line each. */
+  notReady(): string[] {
+    const reasons: string[] = [];
+    if (this.state === "starting") reasons.push("starting");
+    if (this.state === "draining") reasons.push("draining");
+    if (!this.membership.isMember) reasons.push("no certificate of a mesh yet");
+    const lost = this.seeds.filter((seed) => !seed.session?.isOpen);
+    if (this.seeds.length > 0 && lost.length === this.seeds.length) {
+      for (const seed of lost) {
+        const why = seed.lastError ?? "not connected yet";
+        reasons.push(`seed ${formatSocketAddress(seed.address)}: ${why}`);
+      }
+    }
+    return reasons;
+  }
+
+  /** Drains: takes no new work, waits for what runs, says goodbye, frees everything. */
+  stop(deadlineMs = this.loaded.config.limits.drain_ms): Promise<void> {
+    return this.#stopping ??= this.#stop(deadlineMs);
+  }
+
+  /** No new work from now on; other nodes hear of it. */
+  drain(): void {
+    if (this.state === "draining") return;
+    this.state = "draining";
+    this.local.draining = true;
+    this.#log.info("draining", { activeRequests: this.service.active });
+    this.#advertise();
+  }
+
+  // ── start ─────────────────────────────────────────────────────────────────────────────
+
+  async #start(): Promise<void> {
+    const { config } = this.loaded;
+    for (const warning of this.loaded.warnings) this.#log.warn(warning);
+    for (const provider of this.local.providers) await provider.start();
+    const invite = this.#invite();
+    this.port = await this.#openPort(invite);
+    this.#openDriver();
+    await this.#becomeMember(invite);
+    this.#openMesh();
+    this.#startServers();
+    this.#openSeeds(invite);
+    await this.#firstSeeds();
+    this.#upkeep = setInterval(() => this.#lookAfter(), UPKEEP_MS);
+    this.state = "running";
+    this.#log.info("node is up", {
+      node: this.nodeId,
+      name: config.node.name,
+      port: this.port.name,
+      crypto: nodeEngine.name,
+      vni: this.port.vni,
+      admin: this.admin && formatSocketAddress(this.admin.address),
+      bridge: this.bridge && formatSocketAddress(this.bridge.address),
+      models: this.local.entries().length,
+    });
+  }
+
+  /** The invite to join with, unless the node is a member already. */
+  #invite(): Invite | undefined {
+    const token = this.loaded.secrets.join;
+    if (token === undefined) return undefined;
+    const invite = decodeInvite(token, nodeEngine);
+    if (this.membership.isMember) {
+      if (!this.membership.roots.some((root) => equalBytes(root, invite.caFingerprint))) {
+        throw new NexusError(
+          "OTHER_MESH",
+          `cannot join: state directory ${this.stateDir} belongs to another mesh`,
+          { hint: "use another node.state_dir, or start without the token" },
+        );
+      }
+      return invite;
+    }
+    checkInviteTime(invite, Math.floor(systemClock.unixMs() / 1000));
+    return invite;
+  }
+
+  async #openPort(invite: Invite | undefined): Promise<UdpPort> {
+    const { link } = this.loaded.config;
+    const vni = this.membership.vni ?? invite?.vni ?? link.vni ?? 0;
+    if (link.vni !== undefined && link.vni !== vni) {
+      throw new NexusError(
+        "VNI_MISMATCH",
+        `cannot open mesh port: link.vni is ${link.vni}, expected the mesh's ${vni}`,
+      );
+    }
+    const { faults } = link;
+    return await openUdpPort({
+      listen: link.listen[0],
+      vni,
+      faults: faults && { lossRate: faults.loss_rate, seed: faults.seed },
+    });
+  }
+
+  #openDriver(): void {
+    const { identity } = this.membership;
+    const unixS = Math.floor(systemClock.unixMs() / 1000);
+    const handshakes = nodeLog("trust");
+    this.driver = new Driver({
+      port: this.port,
+      clock: systemClock,
+      random: randomFill,
+      engine: nodeEngine,
+      identity,
+      vni: this.port.vni,
+      chain: this.membership.isMember
+        ? this.membership.chain
+        : newcomerChain(identity, this.port.vni, unixS, nodeEngine),
+      roots: this.membership.roots,
+      inviteSecret: this.membership.inviteSecret,
+      stream: { keepAliveMs: KEEP_ALIVE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS },
+      onSession: (session) => this.#accept(session),
+      onHandshakeFailed: (error) => {
+        this.metrics.handshake("server", error.code, 0);
+        handshakes.warn("handshake refused", { error });
+      },
+    });
+    this.pool = new SessionPool(this.driver);
+    this.pool.onSession = (session) => this.#adopt(session);
+    this.membership.onChain = () => {
+      this.driver.endpoint.setChain(this.membership.chain, this.membership.roots);
+      this.#renewAtS = renewalTimeS(this.membership.mic!);
+    };
+  }
+
+  async #becomeMember(invite: Invite | undefined): Promise<void> {
+    const { membership } = this;
+    const claims = this.local.claims();
+    if (!membership.isMember && invite !== undefined) {
+      this.driver.endpoint.setChain(
+        newcomerChain(
+          membership.identity,
+          invite.vni,
+          Math.floor(systemClock.unixMs() / 1000),
+          nodeEngine,
+        ),
+        [invite.caFingerprint],
+      );
+      const chain = await join({
+        driver: this.driver,
+        identity: membership.identity,
+        invite,
+        engine: nodeEngine,
+        claims,
+        role: "node",
+        name: this.loaded.config.node.name,
+      });
+      membership.joined(chain, invite.caFingerprint);
+      this.#log.info("joined the mesh", { ca: invite.caFingerprint });
+    } else if (!membership.isMember) {
+      if (this.loaded.config.mesh.seeds.length > 0) {
+        throw new NexusError(
+          "NO_CERTIFICATE",
+          "cannot join: mesh.seeds is set, but this node has no certificate and no invite token",
+          { hint: "get a token on a node of the mesh (`nexus up` prints one) and set mesh.join" },
+        );
+      }
+      membership.createMesh(this.port.vni, claims);
+      this.#log.info("made a mesh", { ca: membership.ca!.fingerprint });
+    }
+    membership.onChain?.();
+    if (!membership.claimsCover(claims)) membership.reissueHere(claims);
+  }
+
+  #openMesh(): void {
+    const { config } = this.loaded;
+    const { membership } = this;
+    const log = nodeLog("mesh");
+    this.#store = new AdvertStore({
+      nodeId: membership.identity.nodeId,
+      verifier: advertVerifier({
+        roots: membership.roots,
+        vni: this.port.vni,
+        engine: nodeEngine,
+      }),
+      signer: membership.identity,
+      get chain() {
+        return encodeChain(membership.chain); // It changes when the certificate is renewed.
+      },
+      policy: { claimedCapabilitiesOnly: config.trust.require_certified_capabilities },
+    });
+    this.mesh = new Mesh({
+      store: this.#store,
+      table: this.table,
+      clock: systemClock,
+      health: () => this.local.health(),
+      onChange: (event) => {
+        if (event.type === "updated") {
+          const { nodeId, endpoints, models } = event.advert;
+          this.#remember(nodeId, endpoints);
+          log.info("node advertises", {
+            node: formatNodeId(nodeId),
+            models: models.map((model) => model.name),
+          });
+        } else {
+          log.info("node is gone", { node: event.nodeId, why: event.why });
+        }
+      },
+      onRefused: (node, error) => log.warn("advertisement refused", { from: node, error }),
+    });
+    this.router = new InferenceRouter({
+      table: this.table,
+      clock: systemClock,
+      pool: this.pool,
+      local: {
+        nodeId: this.nodeId,
+        answer: (request, signal) => this.service.answerHere(request, signal),
+      },
+      resolve: {
+        weights: config.routing.weights,
+        mode: config.routing.mode,
+        topK: config.routing.top_k,
+      },
+      deadlineMs: config.limits.deadline_ms,
+    });
+    this.#advertise();
+  }
+
+  #startServers(): void {
+    const { config, secrets } = this.loaded;
+    const token = ensureAdminToken(this.stateDir, randomFill);
+    if (config.admin.enabled) {
+      this.admin = AdminServer.start({
+        listen: config.admin.listen,
+        backend: new NodeBackend(this),
+        token,
+        hosts: config.admin.hosts,
+        requestBytesMax: config.limits.request_bytes_max,
+        onFault: (error) => nodeLog("admin").error("request failed", { error }),
+      });
+    }
+    if (config.bridge.enabled) {
+      const { host, port } = config.bridge.listen;
+      this.bridge = serveBridge({
+        host,
+        port,
+        service: this.service,
+        apiKeys: secrets.bridgeKeys,
+        hosts: config.bridge.hosts,
+        aliases: new Map(Object.entries(config.bridge.aliases)),
+        bodyBytesMax: config.limits.request_bytes_max,
+        deadlineMs: config.limits.deadline_ms,
+        onDone: (record) => nodeLog("bridge").debug("request", { ...record }),
+      });
+    }
+  }
+
+  /** Seeds of the config, of the invite, and nodes met before, without this node itself. */
+  #openSeeds(invite: Invite | undefined): void {
+    const own = this.membership.identity.nodeId;
+    const wanted: { address: SocketAddress; nodeId?: Uint8Array }[] = [
+      ...this.loaded.config.mesh.seeds,
+      ...(invite?.seeds ?? []).map(({ nodeId, address }) => ({
+        nodeId,
+        address: parseSocketAddress(address),
+      })),
+    ];
+    if (wanted.length === 0) {
+      for (const { nodeId, addresses } of this.#state.peers().slice(0, REMEMBERED_SEEDS_MAX)) {
+        if (addresses.length > 0) this.#remembered.push({ address: addresses[0], nodeId });
+      }
+    }
+    const seen = new Set<string>();
+    for (const { address, nodeId } of wanted) {
+      const key = formatSocketAddress(address);
+      if (seen.has(key) || (nodeId !== undefined && equalBytes(nodeId, own))) continue;
+      seen.add(key);
+      this.seeds.push({ address, nodeId, dialling: false, failures: 0, nextTryMs: 0 });
+    }
+    // Several addresses of one invited node are one seed: the first that answers serves.
+    for (const { address, nodeId } of this.#remembered) {
+      this.pool.dialAddress(address, nodeId).catch(() => {}); // They dial us, too, when they start.
+    }
+  }
+
+  readonly #remembered: { address: SocketAddress; nodeId: Uint8Array }[] = [];
+
+  async #firstSeeds(): Promise<void> {
+    if (this.seeds.length === 0) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, SEED_START_MS));
+    const dials = this.seeds.map((seed) => this.#dialSeed(seed));
+    await Promise.race([Promise.all(dials), timeout]);
+    clearTimeout(timer);
+  }
+
+  // ── while it runs ─────────────────────────────────────────────────────────────────────
+
+  #lookAfter(): void {
+    const nowMs = systemClock.unixMs();
+    for (const seed of this.seeds) {
+      if (!seed.session?.isOpen && !seed.dialling && nowMs >= seed.nextTryMs) this.#dialSeed(seed);
+    }
+    if (this.state === "running") this.#advertise();
+    if (nowMs / 1000 >= this.#renewAtS) this.#renew();
+  }
+
+  async #dialSeed(seed: SeedState): Promise<void> {
+    seed.dialling = true;
+    const where = formatSocketAddress(seed.address);
+    try {
+      const known = seed.nodeId && this.pool.sessions.get(formatNodeId(seed.nodeId));
+      seed.session = known?.isOpen ? known : await this.pool.dialAddress(seed.address, seed.nodeId);
+      seed.failures = 0;
+      seed.lastError = undefined;
+    } catch (error) {
+      if (!(error instanceof NexusError)) throw error;
+      const pauseMs = Math.min(SEED_RETRY_MS_MAX, 1_000 * 2 ** Math.min(seed.failures, 10));
+      seed.failures++;
+      seed.nextTryMs = systemClock.unixMs() + pauseMs;
+      if (seed.lastError !== error.message) {
+        nodeLog("mesh").warn(`cannot reach seed ${where}`, { error, retryMs: pauseMs });
+      }
+      seed.lastError = error.message;
+    } finally {
+      seed.dialling = false;
+    }
+  }
+
+  /** A connection that another end opened. */
+  #accept(session: Session): void {
+    if (session.peerRole === "node") return this.pool.add(session);
+    this.#adopt(session); // Newcomers and clients are not nodes: nothing is asked of them.
+  }
+
+  /** A session that just came up, whoever opened it. */
+  #adopt(session: Session): void {
+    const { handshake, initiator, peerNodeId, peerRole } = session;
+    const durationS = handshake.durationUs / 1e6;
+    this.metrics.handshake(initiator ? "client" : "server", "ok", durationS);
+    nodeLog("mesh").debug("connected", {
+      peer: peerNodeId,
+      role: peerRole ?? "newcomer",
+      address: formatSocketAddress(session.address),
+    });
+    if (handshake.invited) return serve(session, this.membership.handlers);
+    serve(session, {
+      ...this.mesh.handlers,
+      ...this.membership.handlers,
+      ...inferenceHandlers({
+        clock: systemClock,
+        nodeId: this.membership.identity.nodeId,
+        answer: (request, signal) => this.service.answerHere(request, signal),
+      }),
+    });
+    if (peerRole === "node") {
+      this.mesh.joinNode(session);
+      this.#remember(handshake.peerNodeId, [formatSocketAddress(session.address)]);
+    }
+  }
+
+  #remember(nodeId: Uint8Array, endpoints: readonly string[]): void {
+    if (equalBytes(nodeId, this.membership.identity.nodeId)) return;
+    const session = this.pool.sessions.get(formatNodeId(nodeId));
+    this.#state.putPeer({
+      nodeId,
+      addresses: endpoints.map((text) => parseSocketAddress(text)),
+      lastSeenMs: systemClock.unixMs(),
+      fingerprint: session === undefined
+        ? undefined
+        : fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
+    });
+  }
+
+  /** Brings table, certificate and advertisement up to date with what the providers offer. */
+  #advertise(): void {
+    const entries = this.local.draining ? [] : this.local.entries();
+    const key = JSON.stringify([entries, this.advertised]);
+    if (key === this.#advertised) return;
+    const claims = this.local.claims();
+    if (!this.membership.claimsCover(claims) && !this.membership.reissueHere(claims)) {
+      this.#renew(); // The CA is elsewhere: advertise once it has certified the new models.
+      return;
+    }
+    this.#advertised = key;
+    if (entries.length > 0) {
+      this.table.setNode(this.nodeId, entries, Infinity, this.advertised);
+    } else {
+      this.table.removeNode(this.nodeId);
+    }
+    this.#store.setOwn(
+      {
+        endpoints: this.advertised,
+        region: this.local.region,
+        models: entries.map(({ nodeId: _node, region: _region, publisher: _publisher, ...model }) =>
+          model
+        ),
+      },
+      systemClock.nowUs(),
+      systemClock.unixMs(),
+    );
+    this.mesh.update();
+  }
+
+  /** Gets a new certificate from the CA, wherever it is; tried again by the next upkeep. */
+  async #renew(): Promise<void> {
+    if (this.#renewing) return;
+    const claims = this.local.claims();
+    if (this.membership.reissueHere(claims)) return;
+    this.#renewing = true;
+    try {
+      for (const session of this.pool.sessions.values()) {
+        try {
+          this.membership.renewed(
+            await requestCertificate(session, this.membership.csr(claims), ""),
+          );
+          nodeLog("trust").info("certificate renewed", {
+            notAfterS: this.membership.mic?.notAfter,
+          });
+          return;
+        } catch (error) {
+          if (!(error instanceof NexusError)) throw error; // Not the CA, or gone: ask the next.
+        }
+      }
+    } finally {
+      this.#renewing = false;
+    }
+  }
+
+  // ── stop ──────────────────────────────────────────────────────────────────────────────
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.drain();
+    await this.service.idle(deadlineMs);
+    await this.#teardown();
+    this.#log.info("node has stopped", { node: this.nodeId });
+    this.#resolveStopped();
+  }
+
+  async #teardown(): Promise<void> {
+    clearInterval(this.#upkeep);
+    await this.bridge?.close();
+    await this.admin?.close();
+    this.mesh?.close();
+    if (this.driver !== undefined) await this.driver.close();
+    else await this.port?.close();
+    for (const provider of this.local.providers) await provider.stop();
+    this.#state.close();
+  }
+}
+
+/** A sign of life on quiet connections between nodes: NAT bindings last 30 s and more (RFC 4787). */
+const KEEP_ALIVE_MS = 15_000;
+/** A node that was silent for so long is gone. */
+const IDLE_TIMEOUT_MS = 60_000;
+/** Nodes of the last run that are dialled when no seed is configured. */
+const REMEMBERED_SEEDS_MAX = 8;

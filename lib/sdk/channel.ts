@@ -1,0 +1,155 @@
+/** One NexStream stream as a program uses it: whole application messages, in and out. */
+import { NexusError } from "../base/mod.ts";
+import { type Mode, MODE_BEST_EFFORT, MODE_RELIABLE_ORDERED } from "../l3_stream/mod.ts";
+import { MessageAssembler } from "../l5_api/mod.ts";
+import type { Session } from "./session.ts";
+
+/** STREAM_RESET and STREAM_STOP error codes that the SDK uses. */
+export const STREAM_ERROR = { CANCELLED: 1, PROTOCOL: 2, REFUSED: 3 } as const;
+
+/**
+ * Messages are pulled: what the program does not read is not given back as credit, so that a
+ * slow reader slows the sender and nothing piles up. One reader and one writer at a time.
+ */
+export class Channel {
+  readonly #assembler?: MessageAssembler;
+  readonly #abort = new AbortController();
+  /** Whole messages of an RU or BE stream. */
+  readonly #inbox: Uint8Array[] = [];
+  #wakeReader?: () => void;
+  #wakeWriter?: () => void;
+  #peerFinished = false;
+  #finished = false;
+  #error?: NexusError;
+  /** A handler answers on this stream later; until it finishes, the end of the peer's side means nothing. */
+  answering = false;
+
+  /** @internal made by a Session */
+  constructor(readonly session: Session, readonly id: number, readonly mode: Mode) {
+    if (mode === MODE_RELIABLE_ORDERED) this.#assembler = new MessageAssembler();
+  }
+
+  /** Fires when the stream or its session is over, or the peer cancelled what it asked for. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** False once either end gave the stream up. */
+  get isOpen(): boolean {
+    return this.#error === undefined;
+  }
+
+  /**
+   * Sends one encoded message; waits while windows and buffers are full.
+   * @throws NexusError what ended the stream or the session
+   */
+  async send(message: Uint8Array): Promise<void> {
+    let at = 0;
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error;
+      const connection = this.session.requireConnection();
+      if (this.#assembler !== undefined) {
+        at += connection.write(this.id, at === 0 ? message : message.subarray(at));
+        if (at === message.length) break;
+      } else if (connection.sendMessage(this.id, message)) {
+        break;
+      } else if (this.mode === MODE_BEST_EFFORT) {
+        return; // Best effort does not wait.
+      }
+      this.session.touch();
+      await new Promise<void>((resolve) => this.#wakeWriter = resolve);
+    }
+    this.session.touch();
+  }
+
+  /**
+   * The next whole message, header included; undefined once the other end has finished. The bytes
+   * are valid until the next call.
+   * @throws NexusError what ended the stream or the session
+   */
+  async receive(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const message = this.#take();
+      if (message !== undefined) return message;
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#peerFinished) {
+        if ((this.#assembler?.bytesHeld ?? 0) > 0) {
+          throw new NexusError("MALFORMED", "cannot read message: the stream ended inside it");
+        }
+        return undefined;
+      }
+      await new Promise<void>((resolve) => this.#wakeReader = resolve);
+    }
+  }
+
+  /** No more from this end. */
+  finish(): void {
+    if (this.#finished || this.#error !== undefined) return;
+    this.#finished = true;
+    this.session.connection?.finish(this.id);
+    this.session.touch();
+  }
+
+  /** Gives both directions up: what is under way is dropped. */
+  cancel(code: number = STREAM_ERROR.CANCELLED): void {
+    if (this.#error !== undefined) return;
+    const connection = this.session.connection;
+    if (!this.#finished) connection?.reset(this.id, code);
+    if (!this.#peerFinished) connection?.stop(this.id, code);
+    this.fail(new NexusError("CANCELLED", "cannot use stream: it was cancelled"));
+    this.session.touch();
+  }
+
+  /** Reads and drops what still comes, so that the stream can close. */
+  async discard(): Promise<void> {
+    try {
+      while (await this.receive() !== undefined);
+    } catch (error) {
+      if (!(error instanceof NexusError)) throw error;
+    }
+  }
+
+  /** Fires `signal` without touching the stream: the peer cancelled, an answer is still due. */
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  /** @internal there may be something to take */
+  readable(): void {
+    this.#wakeReader?.();
+  }
+  /** @internal a whole message arrived */
+  message(bytes: Uint8Array): void {
+    this.#inbox.push(bytes);
+    this.readable();
+  }
+  /** @internal there is room again */
+  writable(): void {
+    this.#wakeWriter?.();
+  }
+  /** @internal all that the peer will ever send is here */
+  peerFinished(): void {
+    this.#peerFinished = true;
+    this.readable();
+  }
+  /** @internal the stream is over, for both directions */
+  fail(error: NexusError): void {
+    this.#error ??= error;
+    this.#abort.abort();
+    this.readable();
+    this.writable();
+  }
+
+  #take(): Uint8Array | undefined {
+    const { connection } = this.session;
+    if (this.#assembler === undefined) return this.#inbox.shift();
+    for (;;) {
+      const message = this.#assembler.next();
+      if (message !== undefined) return message;
+      const bytes = connection?.read(this.id);
+      if (bytes === undefined) return undefined;
+      this.session.touch();
+      this.#assembler.push(bytes);
+    }
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * Turns one endpoint over one port: the only place where the sans-I/O stack meets sockets and
+ * the clock. One driver serves a whole process, node or client.
+ */
+import { type Clock, formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
+import { type ConnectOptions, Endpoint, type EndpointOptions } from "../endpoint/mod.ts";
+import { Burst, type Port } from "../l1_link/mod.ts";
+import { resolveSocketAddress } from "../io/numeric_host.ts";
+import { Session } from "./session.ts";
+
+/** Longest sleep of the loop: a bound on what a lost wake-up could cost. */
+const WAIT_US_MAX = 1_000_000;
+/** Frames taken from the port before sending is looked at again: two bursts of acknowledgements. */
+const RECEIVE_BURSTS_MAX = 4;
+
+export interface DriverOptions extends Omit<EndpointOptions, "peers"> {
+  port: Port;
+  clock: Clock;
+  /** Called for each connection that another end opened. */
+  onSession?: (session: Session) => void;
+  /** Called when a handshake that another end started fails. */
+  onHandshakeFailed?: (error: NexusError) => void;
+}
+
+export type DialOptions = Omit<ConnectOptions, "address"> & { signal?: AbortSignal };
+
+interface Dial {
+  address: SocketAddress;
+  resolve(session: Session): void;
+  reject(error: NexusError): void;
+}
+
+export class Driver {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  readonly port: Port;
+  onSession?: (session: Session) => void;
+  onHandshakeFailed?: (error: NexusError) => void;
+
+  readonly #sessions = new Map<number, Session>();
+  readonly #dials = new Map<number, Dial>();
+  readonly #rx = new Burst();
+  readonly #tx = new Burst();
+  #lostBefore = 0;
+  #flushQueued = false;
+  #closing = false;
+  #loop: Promise<void>;
+
+  constructor(options: DriverOptions) {
+    const { port, clock, onSession, onHandshakeFailed, ...endpoint } = options;
+    this.port = port;
+    this.clock = clock;
+    this.onSession = onSession;
+    this.onHandshakeFailed = onHandshakeFailed;
+    this.endpoint = new Endpoint({ ...endpoint, peers: port });
+    this.#loop = this.#run();
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  /** Packets declared lost on all connections since the start. */
+  get packetsLost(): number {
+    let lost = this.#lostBefore;
+    for (const session of this.#sessions.values()) {
+      lost += session.connection?.stats().packetsLost ?? 0;
+    }
+    return lost;
+  }
+
+  /**
+   * Connects and authenticates.
+   * @throws NexusError CONNECT_TIMEOUT, what the handshake refused, or CANCELLED by the signal
+   */
+  async dial(named: SocketAddress, options: DialOptions = {}): Promise<Session> {
+    const { signal, ...rest } = options;
+    const address = await resolveSocketAddress(named);
+    return await new Promise((resolve, reject) => {
+      if (this.#closing) return reject(new NexusError("CLOSED", "cannot connect: shutting down"));
+      if (signal?.aborted) return reject(cancelled(address));
+      let id: number;
+      try {
+        id = this.endpoint.connect({ ...rest, address }, this.clock.nowUs(), this.#unixS());
+      } catch (error) {
+        return reject(error);
+      }
+      const onAbort = () => {
+        if (!this.#dials.delete(id)) return;
+        this.endpoint.abandon(id);
+        reject(cancelled(address));
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      const settle = () => signal?.removeEventListener("abort", onAbort);
+      this.#dials.set(id, {
+        address,
+        resolve: (session) => (settle(), resolve(session)),
+        reject: (error) => (settle(), reject(error)),
+      });
+      this.touch(id);
+    });
+  }
+
+  /** A connection was called into: look at it before the event loop goes on. */
+  touch(id: number): void {
+    this.endpoint.touch(id);
+    if (this.#flushQueued || this.#closing) return;
+    this.#flushQueued = true;
+    queueMicrotask(() => {
+      this.#flushQueued = false;
+      this.#turn();
+      this.port.wake(); // The loop may sleep past a deadline that is nearer now.
+    });
+  }
+
+  /** Closes every session, waits for the goodbyes up to `graceMs`, then closes the port. */
+  async close(graceMs = 300): Promise<void> {
+    if (this.#closing) return this.#loop;
+    for (const [id, dial] of this.#dials) {
+      this.endpoint.abandon(id);
+      dial.reject(new NexusError("CLOSED", "cannot connect: shutting down"));
+    }
+    this.#dials.clear();
+    this.endpoint.drain();
+    const goodbyes = [...this.#sessions.values()].map((session) => {
+      session.close(GOING_AWAY, "going away");
+      return session.closed;
+    });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
+    await Promise.race([Promise.all(goodbyes), grace]);
+    clearTimeout(timer);
+    this.#closing = true;
+    this.port.wake();
+    await this.#loop;
+    for (const session of this.#sessions.values()) {
+      session.abort(new NexusError("CLOSED", "connection closed: shutting down"));
+    }
+    this.#sessions.clear();
+    await this.port.close();
+  }
+
+  async #run(): Promise<void> {
+    await Promise.resolve(); // Lets the constructor finish.
+    while (!this.#closing) {
+      this.#turn();
+      const waitUs = this.endpoint.nextTimeoutUs() - this.clock.nowUs();
+      if (waitUs > 0) await this.port.wait(Math.min(waitUs, WAIT_US_MAX));
+      else await this.port.wait(0); // Not a bare promise: sockets must get their turn.
+    }
+  }
+
+  /** In, timers, events, out; repeats while events lead to more. */
+  #turn(): void {
+    const { endpoint, port } = this;
+    for (let i = 0; i < RECEIVE_BURSTS_MAX; i++) {
+      const rx = this.#rx;
+      rx.count = 0;
+      if (port.rxBurst(rx) === 0) break;
+      const nowUs = this.clock.nowUs();
+      const unixS = this.#unixS();
+      const { pool } = port;
+      for (let k = 0; k < rx.count; k++) {
+        endpoint.receiveFrame(
+          pool.bytes,
+          pool.view,
+          rx.offset[k],
+          rx.length[k],
+          rx.peer[k],
+          rx.flags[k],
+          nowUs,
+          unixS,
+        );
+        pool.free(rx.slot[k]);
+      }
+    }
+    const nowUs = this.clock.nowUs();
+    endpoint.handleTimeouts(nowUs);
+    this.#dispatch();
+    this.#transmit(nowUs);
+    this.#dispatch();
+  }
+
+  /** What the port does not take stays in the burst; the port wakes the loop when there is room. */
+  #transmit(nowUs: number): void {
+    const { endpoint, port } = this;
+    const tx = this.#tx;
+    const unixMs = this.clock.unixMs();
+    for (;;) {
+      if (!tx.full) endpoint.pollFrames(port.pool, tx, nowUs, unixMs);
+      if (tx.count === 0) return;
+      tx.shift(port.txBurst(tx));
+      if (tx.count > 0) return;
+    }
+  }
+
+  #dispatch(): void {
+    for (;;) {
+      const event = this.endpoint.pollEvent();
+      if (event === undefined) return;
+      switch (event.type) {
+        case "connected": {
+          const dial = this.#dials.get(event.connection);
+          this.#dials.delete(event.connection);
+          const address = this.endpoint.addressOf(event.connection);
+          if (address === undefined) break; // Closed again within the same turn.
+          const session = new Session(
+            this,
+            event.connection,
+            address,
+            event.handshake,
+            event.initiator,
+          );
+          this.#sessions.set(event.connection, session);
+          if (event.initiator) dial?.resolve(session);
+          else if (this.onSession !== undefined) this.onSession(session);
+          else session.close();
+          break;
+        }
+        case "failed": {
+          const dial = this.#dials.get(event.connection);
+          this.#dials.delete(event.connection);
+          if (event.initiator) dial?.reject(event.error);
+          else this.onHandshakeFailed?.(event.error);
+          break;
+        }
+        case "connection":
+          this.#sessions.get(event.connection)?.handle(event.event);
+          break;
+        case "closed":
+          this.#lostBefore += this.#sessions.get(event.connection)?.finalStats?.packetsLost ?? 0;
+          this.#sessions.delete(event.connection);
+          break;
+      }
+    }
+  }
+
+  #unixS(): number {
+    return Math.floor(this.clock.unixMs() / 1000);
+  }
+}
+
+/** CONN_CLOSE reason of an orderly shutdown (docs/protocol.md §5.2). */
+export const GOING_AWAY = 10;
+
+function cancelled(address: SocketAddress): NexusError {
+  return new NexusError(
+    "CANCELLED",
+    `cannot connect to ${formatSocketAddress(address)}: the caller gave up`,
+  );
+}

@@ -1,0 +1,233 @@
+/**
+ * Finds who answers a request and gets the answer: resolve, ask the best candidate, and while
+ * nothing has been handed out yet, ask the next one when that fails (08-node.md, Failure).
+ */
+import { type Clock, NexusError, utf8 } from "../base/mod.ts";
+import {
+  type Candidate,
+  CircuitBreakers,
+  decodeSad,
+  encodeSad,
+  formatSad,
+  type Resolution,
+  resolve,
+  type ResolveOptions,
+  type RoutingTable,
+  type Sad,
+  smoothed,
+} from "../l2_route/mod.ts";
+import type { InferenceRequest } from "../l5_api/mod.ts";
+import { InferenceError } from "./inference_error.ts";
+import { type AnswerEvent, inferOver } from "./inference_client.ts";
+import type { Session } from "./session.ts";
+import type { SessionPool } from "./session_pool.ts";
+
+/** Nodes asked for one request before giving up. */
+const ATTEMPTS_MAX = 5;
+/** Time a request may take when it does not say. */
+export const DEADLINE_MS_DEFAULT = 60_000;
+
+/** What happened on the way to the answer; plain data for `--explain`, demo and admin API. */
+export type TraceEvent =
+  | { type: "resolution"; sad: Sad; resolution: Resolution; durationUs: number }
+  | { type: "attempt"; number: number; candidate: Candidate; local: boolean }
+  | { type: "session"; number: number; session: Session; reused: boolean }
+  | { type: "retry"; number: number; candidate: Candidate; error: InferenceError };
+
+export type RoutedEvent =
+  | { type: "start"; nodeId: string; model: string }
+  | Extract<AnswerEvent, { type: "chunk" }>
+  | (Extract<AnswerEvent, { type: "end" }> & {
+    nodeId: string;
+    latencyMs: number;
+    ttftMs?: number;
+  });
+
+export interface RouteOptions {
+  signal?: AbortSignal;
+  onTrace?(event: TraceEvent): void;
+  /** Ask only this node (a request that a peer sent on purpose to us). */
+  onlyNode?: string;
+}
+
+export interface InferenceRouterOptions {
+  table: RoutingTable;
+  clock: Clock;
+  pool: SessionPool;
+  /** This node's id and how it answers itself; absent on clients. */
+  local?: {
+    nodeId: string;
+    answer(request: InferenceRequest, signal: AbortSignal): AsyncIterable<AnswerEvent>;
+  };
+  resolve?: Pick<ResolveOptions, "weights" | "mode" | "topK">;
+  deadlineMs?: number;
+}
+
+export class InferenceRouter {
+  readonly breakers = new CircuitBreakers();
+  readonly #options: InferenceRouterOptions;
+  #requests = 0;
+
+  constructor(options: InferenceRouterOptions) {
+    this.#options = options;
+  }
+
+  /** Everything the table says about a SAD, without asking anybody. */
+  resolve(sad: Sad, exclude?: ReadonlyMap<string, string>): Resolution {
+    const { table, clock } = this.#options;
+    return resolve(table.snapshot(), sad, {
+      ...this.#options.resolve,
+      nowUs: clock.nowUs(),
+      breakers: this.breakers,
+      exclude,
+    });
+  }
+
+  /**
+   * Runs one request.
+   * @throws InferenceError MODEL_NOT_FOUND when nobody can, TIMEOUT at the deadline, CANCELLED by
+   *   the signal, else what the last node asked said
+   */
+  async *infer(request: InferenceRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent> {
+    const { clock } = this.#options;
+    const startedUs = clock.nowUs();
+    const deadlineMs = request.deadlineMs || this.#options.deadlineMs || DEADLINE_MS_DEFAULT;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), deadlineMs);
+    const signal = options.signal === undefined
+      ? deadline.signal
+      : AbortSignal.any([options.signal, deadline.signal]);
+    try {
+      yield* this.#attempts(request, options, signal, startedUs, deadlineMs);
+    } catch (error) {
+      if (options.signal?.aborted) {
+        throw new InferenceError("CANCELLED", "cannot finish request: the caller went away");
+      }
+      if (deadline.signal.aborted) {
+        throw new InferenceError(
+          "TIMEOUT",
+          `cannot finish request: no whole answer within ${deadlineMs} ms`,
+          { retryable: true },
+        );
+      }
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async *#attempts(
+    request: InferenceRequest,
+    options: RouteOptions,
+    signal: AbortSignal,
+    startedUs: number,
+    deadlineMs: number,
+  ): AsyncGenerator<RoutedEvent> {
+    const { clock } = this.#options;
+    const sad = decodeSad(request.model);
+    const resolution = this.resolve(sad);
+    options.onTrace?.({
+      type: "resolution",
+      sad,
+      resolution,
+      durationUs: clock.nowUs() - startedUs,
+    });
+    if (resolution.chosen === undefined) throw notFound(sad, resolution);
+    const order = resolution.order.slice(0, ATTEMPTS_MAX);
+    for (let i = 0; i < order.length; i++) {
+      const candidate = order[i];
+      const number = i + 1;
+      const elapsedMs = (clock.nowUs() - startedUs) / 1000;
+      const attempt: InferenceRequest = {
+        ...request,
+        model: encodeSad({ ...sad, model: candidate.model }),
+        deadlineMs: Math.max(1, Math.round(deadlineMs - elapsedMs)),
+      };
+      let handedOut = false;
+      try {
+        for await (
+          const event of this.#ask(candidate, attempt, number, options, signal, startedUs)
+        ) {
+          handedOut = true;
+          yield event;
+        }
+        this.breakers.success(candidate.nodeId);
+        return;
+      } catch (thrown) {
+        if (signal.aborted) throw thrown;
+        const error = InferenceError.from(thrown);
+        if (error.isNodeFault) this.breakers.failure(candidate.nodeId, clock.nowUs());
+        if (handedOut || !error.retryable || number === order.length) throw error;
+        options.onTrace?.({ type: "retry", number, candidate, error });
+      }
+    }
+  }
+
+  /** One attempt. The start is held back until there is something to show for it. */
+  async *#ask(
+    candidate: Candidate,
+    request: InferenceRequest,
+    number: number,
+    options: RouteOptions,
+    signal: AbortSignal,
+    startedUs: number,
+  ): AsyncGenerator<RoutedEvent> {
+    const { clock, local, pool, table } = this.#options;
+    const { nodeId } = candidate;
+    const isLocal = nodeId === local?.nodeId;
+    options.onTrace?.({ type: "attempt", number, candidate, local: isLocal });
+    let answer: AsyncIterable<AnswerEvent>;
+    if (isLocal) {
+      answer = local!.answer(request, signal);
+    } else {
+      const { session, reused } = await pool.get(nodeId, candidate.endpoints, signal);
+      options.onTrace?.({ type: "session", number, session, reused });
+      answer = inferOver(session, request, this.#nextRequestId(), signal);
+    }
+    const askedUs = clock.nowUs();
+    let model = candidate.model;
+    let ttftMs: number | undefined;
+    for await (const event of answer) {
+      if (event.type === "start") {
+        model = event.model || model;
+        continue;
+      }
+      if (ttftMs === undefined) {
+        ttftMs = (clock.nowUs() - askedUs) / 1000;
+        const before = table.snapshot().node(nodeId)?.metrics.ttftMs;
+        table.updateMetrics(nodeId, { ttftMs: smoothed(before, ttftMs) });
+        yield { type: "start", nodeId, model };
+      }
+      if (event.type === "chunk") {
+        yield event;
+      } else {
+        const latencyMs = (clock.nowUs() - startedUs) / 1000;
+        yield { ...event, nodeId, latencyMs, ttftMs };
+      }
+    }
+  }
+
+  #nextRequestId(): number {
+    this.#requests = this.#requests >= 0xffffffff ? 1 : this.#requests + 1;
+    return this.#requests;
+  }
+}
+
+/** Says why nobody can answer: every candidate's reason, the most useful part of the error. */
+function notFound(sad: Sad, resolution: Resolution): InferenceError {
+  const reasons = resolution.candidates.slice(0, 8).map(
+    ({ model, nodeId, rejected }) => `${model} on ${nodeId.slice(0, 8)}: ${rejected}`,
+  );
+  const more = resolution.candidates.length - reasons.length;
+  return new InferenceError(
+    "MODEL_NOT_FOUND",
+    `no node can answer "${formatSad(sad)}": ` +
+      (reasons.length === 0
+        ? "no models are known here yet"
+        : reasons.join("; ") + (more > 0 ? `; and ${more} more` : "")),
+    { param: "model", retryable: false },
+  );
+}
+
+void utf8;
+void NexusError;

@@ -1,0 +1,124 @@
+/** Joining a mesh with an invite token (08-node.md, Mesh; docs/protocol.md §8.1, Join). */
+import { NexusError, parseSocketAddress, toHex } from "../base/mod.ts";
+import { apiErrorName, decodeMessage, encodeMessage } from "../l5_api/mod.ts";
+import {
+  createCsr,
+  type CryptoEngine,
+  type Identity,
+  type Invite,
+  type MicClaims,
+  type NodeRole,
+  selfSignedMic,
+  verifyChain,
+} from "../l4_trust/mod.ts";
+import { MODE_RELIABLE_ORDERED } from "../l3_stream/mod.ts";
+import type { Driver } from "./driver.ts";
+import type { Session } from "./session.ts";
+
+/** The self-signed certificate that a newcomer shows lives this long; only the invite gives it weight. */
+const NEWCOMER_LIFE_S = 3_600;
+/** Time for the whole exchange after the handshake. */
+const JOIN_TIMEOUT_MS = 10_000;
+
+/** What a newcomer presents before it has a certificate of the mesh. */
+export function newcomerChain(
+  identity: Identity,
+  vni: number,
+  unixS: number,
+  engine: CryptoEngine,
+): Uint8Array[] {
+  return [
+    selfSignedMic(identity, { unixS, lifeS: NEWCOMER_LIFE_S, extensions: { tenant: vni } }, engine),
+  ];
+}
+
+export interface JoinOptions {
+  driver: Driver;
+  identity: Identity;
+  invite: Invite;
+  engine: CryptoEngine;
+  claims: MicClaims;
+  role: NodeRole;
+  /** What people call this node. */
+  name: string;
+}
+
+/**
+ * Asks the seeds of the invite, in turn, for a certificate.
+ * @returns the issued chain, leaf first, verified against the invite's root
+ * @throws NexusError what the last seed said
+ */
+export async function join(options: JoinOptions): Promise<Uint8Array[]> {
+  let last: unknown;
+  for (const seed of options.invite.seeds) {
+    try {
+      return await joinThrough(options, seed.nodeId, seed.address);
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw last;
+}
+
+async function joinThrough(
+  { driver, identity, invite, engine, claims, role, name }: JoinOptions,
+  nodeId: Uint8Array,
+  address: string,
+): Promise<Uint8Array[]> {
+  const session = await driver.dial(parseSocketAddress(address), {
+    nodeId,
+    invite: { id: invite.id, secret: invite.secret },
+  });
+  const timer = setTimeout(
+    () => session.abort(new NexusError("TIMEOUT", `cannot join: ${address} did not answer`)),
+    JOIN_TIMEOUT_MS,
+  );
+  try {
+    const chain = await requestCertificate(
+      session,
+      createCsr(identity, claims, { role }),
+      name,
+    );
+    const mic = verifyChain(chain, {
+      roots: [invite.caFingerprint],
+      unixS: Math.floor(driver.clock.unixMs() / 1000),
+      vni: invite.vni,
+      engine,
+    });
+    if (toHex(mic.nodeId) !== toHex(identity.nodeId)) {
+      throw new NexusError("JOIN_REFUSED", "cannot join: the certificate is for another key");
+    }
+    return chain;
+  } finally {
+    clearTimeout(timer);
+    session.close();
+  }
+}
+
+/**
+ * Sends a request to the authority on the other end of a session: a newcomer's first, or a member's
+ * renewal.
+ * @returns the issued chain, not verified
+ * @throws NexusError JOIN_REFUSED with what the authority said, or what ended the session
+ */
+export async function requestCertificate(
+  session: Session,
+  csr: Uint8Array,
+  name: string,
+): Promise<Uint8Array[]> {
+  const channel = session.open(MODE_RELIABLE_ORDERED);
+  await channel.send(encodeMessage("csrSubmit", 1, { csr, name }));
+  const message = await channel.receive();
+  channel.finish();
+  if (message === undefined) throw refused("the node closed without an answer");
+  const decoded = decodeMessage(message);
+  if (decoded.kind === "error") {
+    throw refused(`${decoded.body.text} (${apiErrorName(decoded.body.code)})`);
+  }
+  if (decoded.kind !== "csrResult") throw refused(`the node answered with ${decoded.kind}`);
+  return decoded.body.chain;
+}
+
+function refused(why: string): NexusError {
+  return new NexusError("JOIN_REFUSED", `cannot get certificate: ${why}`);
+}

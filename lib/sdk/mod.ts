@@ -1,0 +1,13 @@
+/** Client and server objects for programs. Start with {@link NexusClient}. */
+export { Channel, STREAM_ERROR } from "./channel.ts";
+export * from "./client.ts";
+export * from "./driver.ts";
+export * from "./inference_client.ts";
+export * from "./inference_error.ts";
+export * from "./inference_router.ts";
+export * from "./inference_server.ts";
+export * from "./join.ts";
+export * from "./mesh.ts";
+export * from "./serve.ts";
+export * from "./session.ts";
+export * from "./session_pool.ts";

@@ -1,0 +1,103 @@
+/** Sessions to nodes, dialled when first needed and shared by all who ask. */
+import { NexusError, parseNodeId, parseSocketAddress, type SocketAddress } from "../base/mod.ts";
+import type { Driver } from "./driver.ts";
+import type { Session } from "./session.ts";
+
+/** Of several addresses of a node, the next is tried in parallel after this long (RFC 8305 §5). */
+const NEXT_ADDRESS_MS = 250;
+
+export class SessionPool {
+  readonly #driver: Driver;
+  readonly #open = new Map<string, Session>();
+  readonly #dialling = new Map<string, Promise<Session>>();
+  /** Called once for each session that joins the pool, dialled or accepted. */
+  onSession?: (session: Session) => void;
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /** Open sessions to nodes, by node id. */
+  get sessions(): ReadonlyMap<string, Session> {
+    return this.#open;
+  }
+
+  /**
+   * Takes a session in, whoever opened it. An older one to the same node stays usable for what
+   * runs on it; new work goes to the newer one (03-stream.md: the old one lives until then).
+   */
+  add(session: Session): void {
+    const nodeId = session.peerNodeId;
+    this.#open.set(nodeId, session);
+    session.closed.then(() => {
+      if (this.#open.get(nodeId) === session) this.#open.delete(nodeId);
+    });
+    this.onSession?.(session);
+  }
+
+  /**
+   * The session to a node; dials its addresses when there is none.
+   * @throws NexusError what the last address said, CANCELLED by the signal
+   */
+  async get(
+    nodeId: string,
+    endpoints: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<{ session: Session; reused: boolean }> {
+    const open = this.#open.get(nodeId);
+    if (open?.isOpen) return { session: open, reused: true };
+    let dialling = this.#dialling.get(nodeId);
+    if (dialling === undefined) {
+      dialling = this.#dial(nodeId, endpoints.map((text) => parseSocketAddress(text)))
+        .finally(() => this.#dialling.delete(nodeId));
+      this.#dialling.set(nodeId, dialling);
+    }
+    const session = await (signal === undefined ? dialling : orAborted(dialling, signal));
+    return { session, reused: false };
+  }
+
+  /** Dials an address whose node is not known yet (a seed). */
+  async dialAddress(address: SocketAddress, nodeId?: Uint8Array): Promise<Session> {
+    const session = await this.#driver.dial(address, { nodeId });
+    this.add(session);
+    return session;
+  }
+
+  async #dial(nodeId: string, addresses: SocketAddress[]): Promise<Session> {
+    if (addresses.length === 0) {
+      throw new NexusError("UNREACHABLE", `cannot connect to ${nodeId}: it advertises no address`);
+    }
+    const id = parseNodeId(nodeId);
+    const rest = new AbortController();
+    const timers: ReturnType<typeof setTimeout>[] = [];
+    const attempts = addresses.map(async (address, i) => {
+      if (i > 0) {
+        await new Promise<void>((resolve) => {
+          timers.push(setTimeout(resolve, i * NEXT_ADDRESS_MS));
+          rest.signal.addEventListener("abort", () => resolve(), { once: true });
+        });
+      }
+      return await this.#driver.dial(address, { nodeId: id, signal: rest.signal });
+    });
+    try {
+      const session = await Promise.any(attempts);
+      this.add(session);
+      return session;
+    } catch (error) {
+      throw error instanceof AggregateError ? error.errors.at(-1) : error;
+    } finally {
+      rest.abort();
+      timers.forEach(clearTimeout);
+    }
+  }
+}
+
+/** The promise, or CANCELLED as soon as the signal fires; the work behind it goes on. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(new NexusError("CANCELLED", "cannot connect: the caller gave up"));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
