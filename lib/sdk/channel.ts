@@ -44,20 +44,23 @@ export class Channel {
    * @throws NexusError what ended the stream or the session
    */
   async send(message: Uint8Array): Promise<void> {
-    let at = 0;
+    if (this.#assembler !== undefined) return await this.sendBytes(message);
     for (;;) {
       if (this.#error !== undefined) throw this.#error;
-      const connection = this.session.requireConnection();
-      if (this.#assembler !== undefined) {
-        at += connection.write(this.id, at === 0 ? message : message.subarray(at));
-        if (at === message.length) break;
-      } else if (connection.sendMessage(this.id, message)) {
-        break;
-      } else if (this.mode === MODE_BEST_EFFORT) {
-        return; // Best effort does not wait.
-      }
-      this.session.touch();
-      await new Promise<void>((resolve) => this.#wakeWriter = resolve);
+      if (this.session.requireConnection().sendMessage(this.id, message)) break;
+      if (this.mode === MODE_BEST_EFFORT) return; // Best effort does not wait.
+      await this.#room();
+    }
+    this.session.touch();
+  }
+
+  /** Sends raw bytes on an RO stream, for protocols that bring their own framing. */
+  async sendBytes(bytes: Uint8Array): Promise<void> {
+    for (let at = 0;;) {
+      if (this.#error !== undefined) throw this.#error;
+      at += this.session.requireConnection().write(this.id, at === 0 ? bytes : bytes.subarray(at));
+      if (at === bytes.length) break;
+      await this.#room();
     }
     this.session.touch();
   }
@@ -68,18 +71,16 @@ export class Channel {
    * @throws NexusError what ended the stream or the session
    */
   async receive(): Promise<Uint8Array | undefined> {
-    for (;;) {
-      const message = this.#take();
-      if (message !== undefined) return message;
-      if (this.#error !== undefined) throw this.#error;
-      if (this.#peerFinished) {
-        if ((this.#assembler?.bytesHeld ?? 0) > 0) {
-          throw new NexusError("MALFORMED", "cannot read message: the stream ended inside it");
-        }
-        return undefined;
-      }
-      await new Promise<void>((resolve) => this.#wakeReader = resolve);
+    const message = await this.#next(() => this.#takeMessage());
+    if (message === undefined && (this.#assembler?.bytesHeld ?? 0) > 0) {
+      throw new NexusError("MALFORMED", "cannot read message: the stream ended inside it");
     }
+    return message;
+  }
+
+  /** The next bytes of an RO stream as they come; not to be mixed with `receive`. */
+  async receiveBytes(): Promise<Uint8Array | undefined> {
+    return await this.#next(() => this.#takeBytes());
   }
 
   /** No more from this end. */
@@ -140,16 +141,36 @@ export class Channel {
     this.writable();
   }
 
-  #take(): Uint8Array | undefined {
-    const { connection } = this.session;
+  async #next(take: () => Uint8Array | undefined): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const taken = take();
+      if (taken !== undefined) return taken;
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#peerFinished) return undefined;
+      await new Promise<void>((resolve) => this.#wakeReader = resolve);
+    }
+  }
+
+  #takeMessage(): Uint8Array | undefined {
     if (this.#assembler === undefined) return this.#inbox.shift();
     for (;;) {
       const message = this.#assembler.next();
       if (message !== undefined) return message;
-      const bytes = connection?.read(this.id);
+      const bytes = this.#takeBytes();
       if (bytes === undefined) return undefined;
-      this.session.touch();
       this.#assembler.push(bytes);
     }
+  }
+
+  #takeBytes(): Uint8Array | undefined {
+    const bytes = this.session.connection?.read(this.id);
+    if (bytes !== undefined) this.session.touch(); // Credit may have to go out.
+    return bytes;
+  }
+
+  /** Waits for a window or a buffer to open. */
+  #room(): Promise<void> {
+    this.session.touch();
+    return new Promise<void>((resolve) => this.#wakeWriter = resolve);
   }
 }
