@@ -203,12 +203,15 @@ export class ByteWriter {
     return this.#at;
   }
 
+  // The place is taken first: growing replaces the view.
   u8(value: number): this {
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
     return this;
   }
   u16(value: number): this {
-    this.#view.setUint16(this.#grow(2), value);
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value);
     return this;
   }
   u24(value: number): this {
@@ -218,11 +221,13 @@ export class ByteWriter {
     return this;
   }
   u32(value: number): this {
-    this.#view.setUint32(this.#grow(4), value);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value);
     return this;
   }
   u64(value: number): this {
-    writeU64(this.#view, this.#grow(8), value);
+    const at = this.#grow(8);
+    writeU64(this.#view, at, value);
     return this;
   }
   put(bytes: Uint8Array): this {
