@@ -1,0 +1,123 @@
+/**
+ * What a connection may be told and what it assumes (docs/protocol.md §5.2). Windows bound the
+ * memory that a peer can make this end hold.
+ */
+import { NexusError } from "../base/mod.ts";
+import type { CongestionName } from "./congestion/mod.ts";
+
+/** Why a connection ended (§5.2). */
+export const CloseReason = {
+  NO_ERROR: 0,
+  INTERNAL: 1,
+  FLOW_CONTROL: 2,
+  STREAM_LIMIT: 3,
+  STREAM_STATE: 4,
+  FINAL_SIZE: 5,
+  FRAME_ENCODING: 6,
+  PROTOCOL_VIOLATION: 7,
+  /** Never sent: the peer did not answer for too long. */
+  IDLE_TIMEOUT: 8,
+  AEAD_LIMIT: 9,
+  GOING_AWAY: 10,
+  REVOKED: 11,
+  REPLACED: 12,
+} as const;
+
+const reasonNames = new Map<number, string>(
+  Object.entries(CloseReason).map(([name, code]) => [code, name]),
+);
+
+/** The word for a reason, for messages and error codes. */
+export function closeReasonName(reason: number): string {
+  return reasonNames.get(reason) ?? `REASON_${reason}`;
+}
+
+/** §5.2: the only version. */
+export const STREAM_VERSION = 1;
+
+/** §5.2: what a sender assumes before the peer's parameters; nobody may announce less. */
+export const MAX_STREAMS_MIN = 16;
+export const MAX_DATA_MIN = 65_536;
+export const STREAM_WINDOW_MIN = 65_536;
+export const STREAM_MESSAGES_MIN = 64;
+export const MAX_MESSAGE_MIN = 65_536;
+/** §5.2: assumed before the peer's parameters. */
+export const MAX_ACK_DELAY_US_DEFAULT = 25_000;
+
+/** NS-C-005: streams of one connection at most. */
+export const MAX_STREAMS_MAX = 65_536;
+/** §5.4: above a second, probe timeouts would stop meaning anything. */
+export const MAX_ACK_DELAY_US_MAX = 1_000_000;
+/** Frames start at this size, header and CRC included (01-link.md, Ports). */
+export const FRAME_BYTES_DEFAULT = 1_200;
+
+/** Settings of one connection; all have defaults. */
+export interface StreamConfig {
+  /** Streams that the peer may have open at once. */
+  maxStreams: number;
+  /** Bytes that the peer may have on the way or unread here, over all streams. */
+  maxDataBytes: number;
+  /** The same for one reliable ordered stream. */
+  streamWindowBytes: number;
+  /** Messages that the peer may have on the way or undelivered on one RU stream. */
+  streamMessages: number;
+  /** Largest message that the peer may send. */
+  maxMessageBytes: number;
+  /** Bytes a stream keeps for sending or sending again; write() takes no more. */
+  sendBufferBytes: number;
+  /** Longest that an acknowledgement is held back. */
+  maxAckDelayUs: number;
+  /** The connection ends after so long without a sign of the peer; 0: never. */
+  idleTimeoutMs: number;
+  /** A PING is sent after so long without a sign of the peer; 0: never. */
+  keepAliveMs: number;
+  /** The peer's parameters must arrive within this. NS-C-002. */
+  connectTimeoutMs: number;
+  congestion: CongestionName;
+  /** Round-trip time of the handshake, when known: better than RFC 9002's 333 ms. */
+  initialRttUs?: number;
+}
+
+const MIB = 1_048_576;
+
+/** Defaults: 1,024 streams and 60 s are NS-C-003 and NS-C-005, the rest is ours. */
+export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
+  maxStreams: 1_024,
+  // 16 MiB carries 1.3 Gbit/s over 100 ms; a single stream a sixteenth of it.
+  maxDataBytes: 16 * MIB,
+  streamWindowBytes: MIB,
+  streamMessages: 1_024,
+  maxMessageBytes: MIB,
+  sendBufferBytes: 256 * 1_024,
+  maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
+  idleTimeoutMs: 60_000,
+  keepAliveMs: 0,
+  connectTimeoutMs: 5_000,
+  congestion: "cubic",
+};
+
+/** Fills in the defaults and refuses what §5.2 does not allow: an INVALID_CONFIG error. */
+export function streamConfig(given: Partial<StreamConfig> = {}): StreamConfig {
+  const config = { ...STREAM_CONFIG_DEFAULT, ...given };
+  const u32Max = 0xffffffff;
+  check("maxStreams", config.maxStreams, MAX_STREAMS_MIN, MAX_STREAMS_MAX);
+  check("maxDataBytes", config.maxDataBytes, MAX_DATA_MIN, 2 ** 40);
+  check("streamWindowBytes", config.streamWindowBytes, STREAM_WINDOW_MIN, 2 ** 40);
+  check("streamMessages", config.streamMessages, STREAM_MESSAGES_MIN, u32Max);
+  check("maxMessageBytes", config.maxMessageBytes, MAX_MESSAGE_MIN, config.maxDataBytes);
+  check("sendBufferBytes", config.sendBufferBytes, 1, 2 ** 40);
+  check("maxAckDelayUs", config.maxAckDelayUs, 0, MAX_ACK_DELAY_US_MAX);
+  check("idleTimeoutMs", config.idleTimeoutMs, 0, u32Max);
+  check("keepAliveMs", config.keepAliveMs, 0, u32Max);
+  check("connectTimeoutMs", config.connectTimeoutMs, 1, u32Max);
+  return config;
+}
+
+function check(name: string, value: number, min: number, max: number): void {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new NexusError(
+      "INVALID_CONFIG",
+      `cannot configure connection: ${name} is ${value}, expected ${min}…${max}`,
+    );
+  }
+}

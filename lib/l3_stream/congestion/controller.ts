@@ -1,0 +1,74 @@
+/** What every congestion controller offers to loss recovery, and the constants they share. */
+import type { RttEstimator } from "../rtt.ts";
+
+/** RFC 9002 §7.2: start with ten packets, but not more than the larger of 14,720 bytes or two. */
+export function initialWindowBytes(datagramBytes: number): number {
+  return Math.min(10 * datagramBytes, Math.max(14_720, 2 * datagramBytes));
+}
+
+/** RFC 9002 §7.2: never less than two packets. */
+export function minimumWindowBytes(datagramBytes: number): number {
+  return 2 * datagramBytes;
+}
+
+/** Ours: no path in sight needs more in flight; bounds memory when a peer acknowledges anything. */
+export const WINDOW_BYTES_MAX = 256 * 1024 * 1024;
+
+/** How a controller is made. */
+export interface CongestionOptions {
+  /** Largest packet sent, in bytes; windows count in these. */
+  datagramBytes: number;
+  /** Upper bound of the window. Default WINDOW_BYTES_MAX. */
+  windowBytesMax?: number;
+}
+
+/**
+ * One sender's congestion window. Loss recovery calls it; it never looks at packets itself. Times
+ * are microseconds of the connection's monotonic clock. Calls for one ACK come in this order:
+ * onRtt (when it gave a sample), onAck per packet, onEcnCe, onLoss.
+ */
+export interface CongestionController {
+  /** "cubic" or "newreno". */
+  readonly name: string;
+  /** Bytes that may be in flight. */
+  readonly windowBytes: number;
+  /** Slow start threshold in bytes; Infinity before the first congestion event. */
+  readonly slowStartThresholdBytes: number;
+  /** Whether the window is below its slow start threshold. */
+  readonly inSlowStart: boolean;
+  readonly datagramBytes: number;
+  /** A packet that counts as in flight is sent now, `inFlightBytes` being there before it. */
+  onSent(bytes: number, inFlightBytes: number, nowUs: number): void;
+  /** A new round-trip sample; `sentUs` is when the packet that gave it was sent. */
+  onRtt(rtt: RttEstimator, sentUs: number, nowUs: number): void;
+  /**
+   * A packet in flight was acknowledged. `windowUsed`: the flight it belonged to filled the
+   * window; without that the window must not grow (RFC 9002 §7.8, RFC 9438 §5.8).
+   */
+  onAck(bytes: number, sentUs: number, windowUsed: boolean, rtt: RttEstimator, nowUs: number): void;
+  /**
+   * Packets were declared lost. `persistent`: RFC 9002 §7.6 holds, fall to the minimum window.
+   * True when this began a congestion event, i.e. they were not of the round trip that the last
+   * event already answered.
+   */
+  onLoss(
+    lostBytes: number,
+    largestLostSentUs: number,
+    nowUs: number,
+    persistent: boolean,
+  ): boolean;
+  /** Every packet whose loss caused the last congestion event arrived after all: take it back. */
+  onSpuriousLoss(): void;
+  /** The peer saw CE marks on packets up to one sent at `sentUs`; true: began a congestion event. */
+  onEcnCe(sentUs: number, nowUs: number): boolean;
+  /** Bytes per second to send at, so that a window spreads over its round trip (RFC 9002 §7.7). */
+  pacingRate(rtt: RttEstimator): number;
+}
+
+/** RFC 9002 §7.7: pace slightly faster than window per round trip, so that it stays filled. */
+export const PACING_GAIN = 1.25;
+
+/** The pacing rate of window-based controllers, in bytes per second. */
+export function windowPacingRate(windowBytes: number, rtt: RttEstimator): number {
+  return PACING_GAIN * windowBytes * 1e6 / Math.max(rtt.smoothedUs, 1);
+}

@@ -1,0 +1,419 @@
+/**
+ * A connection between two authenticated nodes, without network or clock (docs/protocol.md §5).
+ * How to drive it: hand every frame of its connection id to receiveFrame and every due
+ * nextTimeoutUs to handleTimeout; after either, and after any call of the application, take frames
+ * with pollFrame until it returns 0 and events with pollEvent until there are none; then wait
+ * until nextTimeoutUs. Time never goes backwards. When `state` is "closed" it can be forgotten.
+ */
+import { NEVER, NexusError } from "../base/mod.ts";
+import { Flag, type FrameInfo, FrameType, SEALED_OVERHEAD } from "../l1_link/mod.ts";
+import {
+  ConnectionCore,
+  type ConnectionCounters,
+  type ConnectionOptions,
+  type ConnectionState,
+  PENDING_PING,
+} from "./core.ts";
+import type { ConnectionEvent } from "./events.ts";
+import { MESSAGE_HEAD_BYTES, type Mode, PRIORITY_MAX } from "./frames/mod.ts";
+import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
+import { ReceivePath } from "./receive.ts";
+import { SentFramesSink } from "./sent_frames.ts";
+import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
+import {
+  PENDING_OPEN,
+  PENDING_STOP,
+  PENDING_WINDOW,
+  RECEIVE_OPEN,
+  SEND_FINISHED,
+  SEND_OPEN,
+  type Stream,
+} from "./streams/stream.ts";
+import { Timer } from "./timers.ts";
+import { TransmitPath } from "./transmit.ts";
+
+/** What became of a frame given to receiveFrame. */
+export const ReceiveResult = {
+  OK: 0,
+  /** The connection is over. */
+  CLOSED: 1,
+  /** Not a sealed data frame. */
+  NOT_SEALED: 2,
+  /** The tag does not fit. */
+  UNAUTHENTIC: 3,
+  /** Seen before, or too old to know. */
+  REPLAYED: 4,
+  /** Sealed under a key that this end does not hold. */
+  KEY_PHASE: 5,
+} as const;
+export type ReceiveResult = (typeof ReceiveResult)[keyof typeof ReceiveResult];
+
+/** NS-RO: this many probe timeouts in a row without an answer end the connection. */
+export const PTO_COUNT_MAX = 10;
+/** RFC 9002 §6.2.4: a probe timeout sends up to two packets. */
+const PROBES_PER_PTO = 2;
+/** Priority of streams whose opener does not care. */
+export const PRIORITY_DEFAULT = 7;
+
+/** Counters and path estimates. */
+export interface ConnectionStats extends Readonly<ConnectionCounters> {
+  readonly packetsLost: number;
+  readonly packetsSpurious: number;
+  readonly ptoCount: number;
+  readonly bytesInFlight: number;
+  readonly windowBytes: number;
+  readonly srttUs: number;
+  readonly rttVarUs: number;
+  /** Infinity before the first sample. */
+  readonly minRttUs: number;
+  readonly latestRttUs: number;
+}
+
+export class Connection {
+  readonly #core: ConnectionCore;
+  readonly #sink: SentFramesSink;
+  readonly #receive: ReceivePath;
+  readonly #transmit: TransmitPath;
+
+  /** INVALID_CONFIG when a setting is outside of what docs/protocol.md §5.2 allows. */
+  constructor(options: ConnectionOptions) {
+    this.#core = new ConnectionCore(options);
+    this.#sink = new SentFramesSink(this.#core);
+    this.#receive = new ReceivePath(this.#core, this.#sink);
+    this.#transmit = new TransmitPath(this.#core);
+  }
+
+  // ---- in ---------------------------------------------------------------------------------
+
+  /**
+   * Takes a decoded frame (CRC checked) and opens it in place. `ecn` is the codepoint of the IP
+   * header, 0 when unknown. Whatever the peer sent, this returns a code and never throws.
+   */
+  receiveFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    info: FrameInfo,
+    nowUs: number,
+    ecn: number,
+  ): ReceiveResult {
+    const core = this.#core;
+    core.nowUs = nowUs;
+    const result = this.#open(bytes, view, frameOffset, info, nowUs, ecn);
+    if (result !== ReceiveResult.OK) core.counters.framesDropped++;
+    return result;
+  }
+
+  #open(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    info: FrameInfo,
+    nowUs: number,
+    ecn: number,
+  ): ReceiveResult {
+    const core = this.#core;
+    if (core.state === "closed") return ReceiveResult.CLOSED;
+    const isSealed = info.type === FrameType.DATA && (info.flags & Flag.ENCRYPTED) !== 0 &&
+      info.tagOffset >= 0;
+    if (!isSealed) return ReceiveResult.NOT_SEALED;
+    const packetNumber = core.options.protection.open(bytes, view, frameOffset, info);
+    if (packetNumber < 0) {
+      return packetNumber === OPEN_REPLAYED
+        ? ReceiveResult.REPLAYED
+        : packetNumber === OPEN_UNAUTHENTIC
+        ? ReceiveResult.UNAUTHENTIC
+        : ReceiveResult.KEY_PHASE;
+    }
+    core.counters.packetsReceived++;
+    core.counters.bytesReceived += info.length;
+    core.lastReceivedUs = nowUs;
+    const end = info.payloadOffset + info.payloadLength;
+    if (core.state === "closing") {
+      this.#receive.receiveClosing(bytes, view, info.payloadOffset, end);
+      return ReceiveResult.OK;
+    }
+    core.restartIdle();
+    this.#receive.receivePayload(bytes, view, info.payloadOffset, end, packetNumber, ecn);
+    return ReceiveResult.OK;
+  }
+
+  /** The time of nextTimeoutUs came (or any other; calling too often does no harm). */
+  handleTimeout(nowUs: number): void {
+    const core = this.#core;
+    const { timers } = core;
+    core.nowUs = nowUs;
+    if (timers.take(Timer.Close, nowUs)) return core.forgetConnection();
+    if (timers.take(Timer.CloseRepeat, nowUs)) core.repeatClose();
+    if (!core.isOpen) return;
+    timers.take(Timer.Pacing, nowUs);
+    if (timers.take(Timer.Connect, nowUs)) {
+      const ms = core.config.connectTimeoutMs;
+      return core.giveUp("CONNECT_TIMEOUT", `peer sent no parameters for ${ms} ms`);
+    }
+    if (timers.take(Timer.Idle, nowUs)) {
+      return core.giveUp("IDLE_TIMEOUT", `peer was silent for ${core.idleTimeoutMs} ms`);
+    }
+    if (timers.take(Timer.KeepAlive, nowUs)) {
+      core.pending |= PENDING_PING;
+      timers.set(Timer.KeepAlive, nowUs + core.config.keepAliveMs * 1_000);
+    }
+    if (core.recovery.onTimeout(nowUs, this.#sink) === "pto") this.#onProbeTimeout();
+  }
+
+  /** Nothing was acknowledged for a while: repeats the oldest packets if there is nothing new. */
+  #onProbeTimeout(): void {
+    const core = this.#core;
+    if (++core.ptosUnanswered >= PTO_COUNT_MAX) {
+      const why = `peer acknowledged nothing in ${PTO_COUNT_MAX} probe timeouts`;
+      return core.giveUp("PEER_UNREACHABLE", why);
+    }
+    core.probes = PROBES_PER_PTO;
+    core.recovery.oldestInFlight(PROBES_PER_PTO, this.#repeat);
+  }
+
+  readonly #repeat = (frames: number[]): void => this.#sink.onLost(frames);
+
+  // ---- out --------------------------------------------------------------------------------
+
+  /**
+   * Writes one complete sealed frame (header to CRC) at `frameOffset` and returns its length; 0:
+   * nothing to send now. `view` covers the same memory as `bytes`. The timestamp is wall time in
+   * ns as two halves.
+   */
+  pollFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    bytesMax: number,
+    nowUs: number,
+    timestampHigh: number,
+    timestampLow: number,
+  ): number {
+    this.#core.nowUs = nowUs;
+    return this.#transmit.poll(bytes, view, frameOffset, bytesMax, timestampHigh, timestampLow);
+  }
+
+  /** When handleTimeout and pollFrame want to be called next; NEVER when nothing is pending. */
+  nextTimeoutUs(): number {
+    const core = this.#core;
+    const tableUs = core.timers.next();
+    if (!core.isOpen) return core.state === "closed" ? NEVER : tableUs;
+    return Math.min(tableUs, core.acks.deadlineUs, core.recovery.timeoutUs());
+  }
+
+  /** The next event, in the order things happened. */
+  pollEvent(): ConnectionEvent | undefined {
+    return this.#core.events.shift();
+  }
+
+  // ---- application ------------------------------------------------------------------------
+
+  /** Opens a stream; its id. STREAM_LIMIT when the peer allows no more now, CLOSED. */
+  openStream(mode: Mode, priority: number = PRIORITY_DEFAULT): number {
+    const core = this.#core;
+    this.#mustBeOpen("open stream");
+    if (!(Number.isInteger(priority) && priority >= 0 && priority <= PRIORITY_MAX)) {
+      throw new NexusError(
+        "INVALID_PRIORITY",
+        `cannot open stream: priority is ${priority}, expected 0…${PRIORITY_MAX}`,
+      );
+    }
+    if (core.table.isFull) {
+      throw new NexusError(
+        "STREAM_LIMIT",
+        `cannot open stream: ${core.table.localMax} streams are open, the peer allows no more`,
+      );
+    }
+    const stream = core.table.open(mode, priority);
+    core.addPending(stream, PENDING_OPEN);
+    return stream.id;
+  }
+
+  /**
+   * Appends bytes to an RO stream; how many were copied into the send buffer. Fewer than given:
+   * a "writable" event tells when to go on. STREAM_CLOSED when this direction is over, CLOSED.
+   */
+  write(stream: number, bytes: Uint8Array): number {
+    const target = this.#mustBeSending("write", stream);
+    if (target.bytesOut === undefined) throw wrongMode("write", stream, "sendMessage()");
+    const taken = target.bytesOut.write(bytes);
+    if (taken < bytes.length) {
+      const quarter = Math.ceil(target.bytesOut.bufferBytesMax / 4);
+      target.wantedBytes = Math.min(bytes.length - taken, quarter);
+    }
+    if (taken > 0) this.#core.schedule(target);
+    return taken;
+  }
+
+  /** The next bytes of an RO stream in order, a view that stays valid; undefined: none now. */
+  read(stream: number): Uint8Array<ArrayBuffer> | undefined {
+    const core = this.#core;
+    const source = core.table.get(stream);
+    if (source?.bytesIn === undefined) return undefined;
+    source.readableTold = false;
+    const bytes = source.bytesIn.read();
+    if (bytes === undefined || !core.isOpen) return bytes;
+    core.consumeStream(source, bytes.length);
+    core.consumeConnection(bytes.length);
+    core.checkReceive(source);
+    return bytes;
+  }
+
+  /** The next message of an RU or BE stream, in the order they became whole; undefined: none now. */
+  readMessage(stream: number): Uint8Array<ArrayBuffer> | undefined {
+    const core = this.#core;
+    const source = core.table.get(stream);
+    if (source?.messagesOut === undefined) return undefined;
+    source.readableTold = false;
+    const message = core.takeMessage(source);
+    if (message !== undefined && core.isOpen) core.checkReceive(source);
+    return message;
+  }
+
+  /**
+   * Queues a message (copied) on an RU or BE stream. False: the send buffer is full, a "writable"
+   * event tells when to try again. MESSAGE_TOO_LARGE when the peer (RU) or a packet (BE) will
+   * never take it; STREAM_CLOSED, CLOSED.
+   */
+  sendMessage(stream: number, bytes: Uint8Array): boolean {
+    const core = this.#core;
+    const target = this.#mustBeSending("send message", stream);
+    if (target.messagesOut === undefined) throw wrongMode("send message", stream, "write()");
+    const bytesMax = target.isBestEffort ? this.bestEffortBytesMax : core.maxMessageBytes;
+    if (bytes.length > bytesMax) {
+      if (target.isBestEffort || core.hasParameters) {
+        throw new NexusError(
+          "MESSAGE_TOO_LARGE",
+          `cannot send message: it is ${bytes.length} bytes, expected at most ${bytesMax}`,
+        );
+      }
+      target.wantedBytes = bytes.length; // the peer's parameters may allow it
+      return false;
+    }
+    if (!target.messagesOut.enqueue(bytes)) {
+      target.wantedBytes = bytes.length + MESSAGE_OVERHEAD_BYTES;
+      return false;
+    }
+    core.schedule(target);
+    return true;
+  }
+
+  /** Ends our direction after everything written. Nothing happens when it is over already. */
+  finish(stream: number): void {
+    const target = this.#core.table.get(stream);
+    if (target === undefined || target.sendState !== SEND_OPEN || !this.#core.isOpen) return;
+    target.sendState = SEND_FINISHED;
+    this.#core.closeWhenSent(target);
+  }
+
+  /** Gives up our direction: what was not delivered is dropped. Nothing happens when it is over. */
+  reset(stream: number, error: number): void {
+    const target = this.#core.table.get(stream);
+    if (target !== undefined && this.#core.isOpen) this.#core.resetSend(target, error);
+  }
+
+  /** Asks the peer to give up its direction and throws away what still comes. */
+  stop(stream: number, error: number): void {
+    const core = this.#core;
+    const target = core.table.get(stream);
+    if (target === undefined || target.stopped || !core.isOpen) return;
+    target.stopped = true;
+    target.stopError = error;
+    core.discard(target);
+    if (target.receiveState === RECEIVE_OPEN) {
+      target.pending &= ~PENDING_WINDOW;
+      core.addPending(target, PENDING_STOP);
+    }
+    core.checkReceive(target);
+  }
+
+  /** Asks the peer for a sign of life. */
+  ping(): void {
+    if (this.#core.isOpen) this.#core.pending |= PENDING_PING;
+  }
+
+  /** Ends the connection: says so to the peer and forgets it when answered, or after a while. */
+  close(reason: number, phrase: string, nowUs: number): void {
+    const core = this.#core;
+    if (!core.isOpen) return;
+    core.nowUs = nowUs;
+    core.close(reason, phrase);
+  }
+
+  // ---- getters ----------------------------------------------------------------------------
+
+  /**
+   * "init" until the peer's parameters are here, "closing" while goodbyes are exchanged (the
+   * "closed" event comes at its start), "closed" when the connection can be forgotten.
+   */
+  get state(): ConnectionState {
+    return this.#core.state;
+  }
+  get side(): "client" | "server" {
+    return this.#core.options.side;
+  }
+  get localConnectionId(): number {
+    return this.#core.options.localConnectionId;
+  }
+  get peerConnectionId(): number {
+    return this.#core.options.peerConnectionId;
+  }
+  get peerNodeId(): Uint8Array {
+    return this.#core.options.peerNodeId;
+  }
+  get lastReceivedUs(): number {
+    return this.#core.lastReceivedUs;
+  }
+  /** Streams of both ends that are not forgotten. */
+  get openStreamCount(): number {
+    return this.#core.table.size;
+  }
+  /** Largest message that a BE stream carries. */
+  get bestEffortBytesMax(): number {
+    return this.#core.frameBytesMax - SEALED_OVERHEAD - MESSAGE_HEAD_BYTES;
+  }
+
+  /** A snapshot. */
+  stats(): ConnectionStats {
+    const { counters, recovery, rtt } = this.#core;
+    return {
+      ...counters,
+      packetsLost: recovery.stats.lost,
+      packetsSpurious: recovery.stats.spurious,
+      ptoCount: recovery.ptoCount,
+      bytesInFlight: recovery.bytesInFlight,
+      windowBytes: recovery.congestion.windowBytes,
+      srttUs: rtt.smoothedUs,
+      rttVarUs: rtt.varianceUs,
+      minRttUs: rtt.minUs,
+      latestRttUs: rtt.latestUs,
+    };
+  }
+
+  // ---- checks -----------------------------------------------------------------------------
+
+  #mustBeOpen(doing: string): void {
+    const { state, isOpen } = this.#core;
+    if (!isOpen) throw new NexusError("CLOSED", `cannot ${doing}: connection is ${state}`);
+  }
+
+  #mustBeSending(doing: string, stream: number): Stream {
+    this.#mustBeOpen(doing);
+    const target = this.#core.table.get(stream);
+    if (target === undefined || target.sendState !== SEND_OPEN) {
+      throw new NexusError(
+        "STREAM_CLOSED",
+        `cannot ${doing}: stream ${stream} is not open for sending`,
+      );
+    }
+    return target;
+  }
+}
+
+function wrongMode(doing: string, stream: number, instead: string): NexusError {
+  return new NexusError(
+    "WRONG_MODE",
+    `cannot ${doing}: stream ${stream} has another mode, expected ${instead}`,
+  );
+}

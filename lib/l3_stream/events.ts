@@ -1,0 +1,60 @@
+/** What a connection tells the application: data in a queue, never a callback. */
+import type { NexusError } from "../base/mod.ts";
+import type { Mode } from "./frames/frame.ts";
+
+export type ConnectionEvent =
+  /** The peer's parameters arrived. */
+  | { readonly type: "established" }
+  /** The peer opened a stream. */
+  | {
+    readonly type: "streamOpened";
+    readonly stream: number;
+    readonly mode: Mode;
+    readonly priority: number;
+  }
+  /** There are bytes (RO) or messages (RU, BE): call read() or readMessage() until undefined. */
+  | { readonly type: "readable"; readonly stream: number }
+  /** A write() that was cut short or a sendMessage() that was refused may be tried again. */
+  | { readonly type: "writable"; readonly stream: number }
+  /** Everything the peer sends on the stream has arrived; there may be something left to read. */
+  | { readonly type: "peerFinished"; readonly stream: number }
+  /** The peer gave up its direction; undelivered data is gone. */
+  | { readonly type: "reset"; readonly stream: number; readonly error: number }
+  /** The peer does not want our direction; it was reset in answer. */
+  | { readonly type: "stopped"; readonly stream: number; readonly error: number }
+  /** Both directions are over on both ends; the id means nothing any more. */
+  | { readonly type: "streamClosed"; readonly stream: number }
+  /** The connection is over for the application; the last event. */
+  | {
+    readonly type: "closed";
+    readonly reason: number;
+    readonly phrase: string;
+    readonly byPeer: boolean;
+    readonly error?: NexusError;
+  };
+
+/** First in, first out; taking from the front does not move the rest. */
+export class EventQueue {
+  #items: (ConnectionEvent | undefined)[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+  push(event: ConnectionEvent): void {
+    this.#items.push(event);
+  }
+  shift(): ConnectionEvent | undefined {
+    if (this.#head === this.#items.length) return undefined;
+    const event = this.#items[this.#head];
+    this.#items[this.#head++] = undefined;
+    if (this.#head === this.#items.length) {
+      this.#items.length = 0;
+      this.#head = 0;
+    } else if (this.#head >= 1_024 && 2 * this.#head >= this.#items.length) {
+      this.#items.splice(0, this.#head);
+      this.#head = 0;
+    }
+    return event;
+  }
+}

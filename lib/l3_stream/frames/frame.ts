@@ -1,0 +1,90 @@
+/**
+ * The frames inside a packet (docs/protocol.md §5.1): their type bytes and the record they are
+ * parsed into. One `Frame` is reused for every frame of every packet: parsing makes no objects.
+ */
+
+export const PADDING = 0x00;
+export const CONN_INIT = 0x01;
+export const CONN_ACCEPT = 0x02;
+export const CONN_CLOSE = 0x03;
+export const CONN_CLOSE_ACK = 0x04;
+export const PATH_CHALLENGE = 0x05;
+export const PATH_RESPONSE = 0x06;
+export const STREAM_OPEN = 0x10;
+export const STREAM_ACK = 0x11;
+export const STREAM_CLOSE = 0x12;
+export const STREAM_RESET = 0x13;
+export const STREAM_CLOSE_ACK = 0x14;
+export const STREAM_STOP = 0x15;
+export const DATA_ACK = 0x20;
+export const WINDOW_UPDATE = 0x22;
+export const PING = 0x30;
+export const PONG = 0x31;
+export const DATA = 0x50;
+export const MESSAGE = 0x51;
+
+/** Result of a parser whose bytes are not a frame; every other result is the offset behind it. */
+export const MALFORMED = -1;
+
+/** Delivery modes (§5.3). 4 is reserved for the probabilistic mode. */
+export const MODE_RELIABLE_ORDERED = 1;
+export const MODE_RELIABLE_UNORDERED = 2;
+export const MODE_BEST_EFFORT = 3;
+export type Mode = 1 | 2 | 3;
+
+/** Streams of higher priority go first; 15 is the most urgent. */
+export const PRIORITY_MAX = 15;
+
+/** Which end opened a stream follows from its id (§5.3). */
+export const CLIENT_STREAM_ID_MAX = 0x7fffffff;
+export const SERVER_STREAM_ID_MIN = 0x80000000;
+export const SERVER_STREAM_ID_MAX = 0xfffffffe;
+
+/** What CONN_INIT and CONN_ACCEPT announce (§5.2). */
+export class Parameters {
+  version = 0;
+  nodeId = new Uint8Array(16);
+  maxStreams = 0;
+  maxData = 0;
+  streamWindow = 0;
+  streamMessages = 0;
+  maxMessage = 0;
+  maxAckDelayUs = 0;
+  idleTimeoutMs = 0;
+}
+
+/** A parsed frame. `type` says which fields mean something. */
+export class Frame {
+  type = PADDING;
+  stream = 0;
+  mode = 0;
+  priority = 0;
+  /** STREAM_OPEN, STREAM_ACK: window; WINDOW_UPDATE: limit. Bytes or messages. */
+  limit = 0;
+  finalSize = 0;
+  /** STREAM_RESET, STREAM_STOP: the application's code. CONN_CLOSE: reason. */
+  error = 0;
+  /** DATA: stream offset; MESSAGE: offset in the message. */
+  offset = 0;
+  message = 0;
+  /** MESSAGE: bytes of the whole message. */
+  total = 0;
+  /** DATA, MESSAGE, CONN_CLOSE: where the carried bytes are in the packet's buffer. */
+  dataAt = 0;
+  dataLength = 0;
+  /** PING, PONG. */
+  id = 0;
+  /** PATH_CHALLENGE, PATH_RESPONSE: 8 opaque bytes as two halves. */
+  tokenHigh = 0;
+  tokenLow = 0;
+  /** DATA_ACK. */
+  largest = 0;
+  ackDelayUs = 0;
+  /** DATA_ACK: highest, lowest of each range, descending; reused. */
+  readonly ranges: number[] = [];
+  hasEcn = false;
+  ect0 = 0;
+  ect1 = 0;
+  ce = 0;
+  readonly parameters = new Parameters();
+}

@@ -1,0 +1,10 @@
+/** The frames of a packet payload: one file for each kind with parse, append and length. */
+export * from "./ack.ts";
+export * from "./close.ts";
+export * from "./data.ts";
+export * from "./frame.ts";
+export * from "./message.ts";
+export * from "./parameters.ts";
+export * from "./parse.ts";
+export * from "./probe.ts";
+export * from "./stream.ts";

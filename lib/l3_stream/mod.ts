@@ -1,0 +1,30 @@
+/** L3 nexstream: connections, streams, loss recovery and flow control, without I/O or clock. */
+export {
+  CloseReason,
+  closeReasonName,
+  FRAME_BYTES_DEFAULT,
+  STREAM_CONFIG_DEFAULT,
+  type StreamConfig,
+} from "./config.ts";
+export {
+  CONGESTION_NAMES,
+  type CongestionController,
+  type CongestionName,
+} from "./congestion/mod.ts";
+export {
+  Connection,
+  type ConnectionStats,
+  PRIORITY_DEFAULT,
+  PTO_COUNT_MAX,
+  ReceiveResult,
+} from "./connection.ts";
+export type { ConnectionOptions, ConnectionState } from "./core.ts";
+export type { ConnectionEvent } from "./events.ts";
+export {
+  type Mode,
+  MODE_BEST_EFFORT,
+  MODE_RELIABLE_ORDERED,
+  MODE_RELIABLE_UNORDERED,
+  PRIORITY_MAX,
+} from "./frames/mod.ts";
+export * from "./protection.ts";

@@ -1,0 +1,232 @@
+/**
+ * The receive path: the frames of one opened packet, in the order they stand. Every frame is
+ * checked against the state of its stream; a broken rule closes the connection with the reason of
+ * docs/protocol.md §5.2 and never throws. Frames that would cost too much memory are refused:
+ * their packet is not acknowledged, so the peer sends them again later.
+ */
+import {
+  CloseReason,
+  MAX_ACK_DELAY_US_MAX,
+  MAX_DATA_MIN,
+  MAX_MESSAGE_MIN,
+  MAX_STREAMS_MIN,
+  STREAM_MESSAGES_MIN,
+  STREAM_VERSION,
+  STREAM_WINDOW_MIN,
+} from "./config.ts";
+import { equalBytes } from "../base/mod.ts";
+import type { ConnectionCore } from "./core.ts";
+import {
+  CONN_ACCEPT,
+  CONN_CLOSE,
+  CONN_CLOSE_ACK,
+  CONN_INIT,
+  DATA,
+  DATA_ACK,
+  type Frame,
+  isAckEliciting,
+  MALFORMED,
+  MESSAGE,
+  PADDING,
+  parseFrame,
+  PATH_CHALLENGE,
+  PATH_RESPONSE,
+  PING,
+  PONG,
+  STREAM_ACK,
+  STREAM_CLOSE,
+  STREAM_CLOSE_ACK,
+  STREAM_OPEN,
+  STREAM_RESET,
+  STREAM_STOP,
+  WINDOW_UPDATE,
+} from "./frames/mod.ts";
+import type { Acknowledgement } from "./recovery.ts";
+import { REFUSED, StreamFrames, TAKEN } from "./receive_stream.ts";
+import type { SentFramesSink } from "./sent_frames.ts";
+import { Timer } from "./timers.ts";
+
+/** PINGs and challenges that wait for their answer; more are not answered. */
+const ANSWERS_MAX = 8;
+
+export class ReceivePath {
+  readonly #core: ConnectionCore;
+  readonly #sink: SentFramesSink;
+  readonly #acknowledgement: Acknowledgement;
+  readonly #streams: StreamFrames;
+
+  constructor(core: ConnectionCore, sink: SentFramesSink) {
+    this.#core = core;
+    this.#sink = sink;
+    this.#streams = new StreamFrames(core);
+    this.#acknowledgement = {
+      largest: 0,
+      ackDelayUs: 0,
+      ranges: core.frame.ranges,
+      rangeCount: 0,
+      ce: undefined,
+    };
+  }
+
+  /** Takes the packet payload bytes[at, end), already opened. */
+  receivePayload(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    end: number,
+    packetNumber: number,
+    ecn: number,
+  ): void {
+    const core = this.#core;
+    const { frame } = core;
+    let ackEliciting = false;
+    let isHurried = false;
+    this.#streams.isRepeat = false;
+    if (at >= end) return core.fail(CloseReason.PROTOCOL_VIOLATION, "packet holds no frame");
+    while (at < end) {
+      at = parseFrame(bytes, view, at, end, frame);
+      if (at === MALFORMED) {
+        const why = `frame of type 0x${frame.type.toString(16)} is malformed`;
+        return core.fail(CloseReason.FRAME_ENCODING, why);
+      }
+      if (isAckEliciting(frame.type)) ackEliciting = true;
+      if (frame.type === CONN_INIT || frame.type === CONN_ACCEPT) isHurried = true;
+      if (this.#onFrame(frame, bytes) === REFUSED) return;
+      if (!core.isOpen) return;
+    }
+    core.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
+    if (isHurried) core.acks.hurry(core.nowUs);
+    if (this.#streams.isRepeat) core.acks.onRepeatedData(core.nowUs);
+  }
+
+  /** A packet that arrived while the connection closes: only the goodbyes matter. */
+  receiveClosing(bytes: Uint8Array, view: DataView, at: number, end: number): void {
+    const core = this.#core;
+    while (at < end) {
+      at = parseFrame(bytes, view, at, end, core.frame);
+      if (at === MALFORMED) return;
+      if (core.frame.type === CONN_CLOSE_ACK) return core.forgetConnection();
+      if (core.frame.type === CONN_CLOSE) return core.onPeerClose(0, bytes.subarray(0, 0));
+    }
+  }
+
+  #onFrame(frame: Frame, bytes: Uint8Array): number {
+    const core = this.#core;
+    switch (frame.type) {
+      case DATA:
+        return this.#streams.onData(frame, bytes);
+      case MESSAGE:
+        return this.#streams.onMessage(frame, bytes);
+      case DATA_ACK:
+        return this.#onAck(frame);
+      case WINDOW_UPDATE:
+        return this.#onWindowUpdate(frame);
+      case STREAM_OPEN:
+        return this.#streams.onStreamOpen(frame);
+      case STREAM_ACK:
+        return this.#streams.onStreamAck(frame);
+      case STREAM_CLOSE:
+        return this.#streams.onStreamClose(frame);
+      case STREAM_RESET:
+        return this.#streams.onStreamReset(frame);
+      case STREAM_CLOSE_ACK:
+        return this.#streams.onStreamCloseAck(frame);
+      case STREAM_STOP:
+        return this.#streams.onStreamStop(frame);
+      case PING:
+        if (core.pongs.length < ANSWERS_MAX) core.pongs.push(frame.id);
+        return TAKEN;
+      case PATH_CHALLENGE:
+        if (core.pathResponses.length < 2 * ANSWERS_MAX) {
+          core.pathResponses.push(frame.tokenHigh, frame.tokenLow);
+        }
+        return TAKEN;
+      case CONN_INIT:
+      case CONN_ACCEPT:
+        return this.#onParameters(frame);
+      case CONN_CLOSE:
+        core.onPeerClose(
+          frame.error,
+          bytes.subarray(frame.dataAt, frame.dataAt + frame.dataLength),
+        );
+        return TAKEN;
+      case CONN_CLOSE_ACK:
+        return this.#violation(CloseReason.PROTOCOL_VIOLATION, "CONN_CLOSE_ACK without CONN_CLOSE");
+      case PONG:
+      case PATH_RESPONSE: // version 1 never challenges
+      case PADDING:
+        return TAKEN;
+      default:
+        return this.#violation(CloseReason.INTERNAL, `frame type ${frame.type} has no handler`);
+    }
+  }
+
+  #violation(reason: number, why: string): number {
+    this.#core.fail(reason, why);
+    return TAKEN;
+  }
+
+  // ---- connection -------------------------------------------------------------------------
+
+  #onParameters(frame: Frame): number {
+    const core = this.#core;
+    const given = frame.parameters;
+    if ((frame.type === CONN_INIT) === core.isClient) {
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, "parameters from the wrong side");
+    }
+    if (core.hasParameters) return TAKEN; // sent again before our acknowledgement arrived
+    if (given.version !== STREAM_VERSION) {
+      const why = `version is ${given.version}, expected ${STREAM_VERSION}`;
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
+    }
+    if (!equalBytes(given.nodeId, core.options.peerNodeId)) {
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, "node id is not the peer's");
+    }
+    if (
+      given.maxStreams < MAX_STREAMS_MIN || given.maxData < MAX_DATA_MIN ||
+      given.streamWindow < STREAM_WINDOW_MIN || given.streamMessages < STREAM_MESSAGES_MIN ||
+      given.maxMessage < MAX_MESSAGE_MIN || given.maxAckDelayUs > MAX_ACK_DELAY_US_MAX
+    ) {
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, "a parameter is out of its range");
+    }
+    core.hasParameters = true;
+    core.table.localMax = given.maxStreams;
+    core.limits.sendBytes = given.streamWindow;
+    core.limits.sendMessages = given.streamMessages;
+    core.maxMessageBytes = given.maxMessage;
+    core.recovery.maxAckDelayUs = given.maxAckDelayUs;
+    core.peerIdleTimeoutMs = given.idleTimeoutMs;
+    if (core.sendCredit.raise(given.maxData)) core.scheduler.unblockAll();
+    core.raiseAllLimits();
+    core.timers.stop(Timer.Connect);
+    core.restartIdle();
+    core.state = "established";
+    core.events.push({ type: "established" });
+    return TAKEN;
+  }
+
+  #onAck(frame: Frame): number {
+    const core = this.#core;
+    const ack = this.#acknowledgement;
+    ack.largest = frame.largest;
+    ack.ackDelayUs = frame.ackDelayUs;
+    ack.rangeCount = frame.ranges.length / 2;
+    ack.ce = frame.hasEcn ? frame.ce : undefined;
+    if (core.recovery.onAck(ack, core.nowUs, this.#sink) !== 0) {
+      const why = `packet ${frame.largest} or a lower one was acknowledged but never sent`;
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
+    }
+    core.ptosUnanswered = 0;
+    if (core.recovery.ptoCount === 0) core.probes = 0;
+    return TAKEN;
+  }
+
+  #onWindowUpdate(frame: Frame): number {
+    const core = this.#core;
+    if (frame.stream === 0) {
+      if (core.sendCredit.raise(frame.limit)) core.scheduler.unblockAll();
+      return TAKEN;
+    }
+    return this.#streams.onWindowUpdate(frame);
+  }
+}

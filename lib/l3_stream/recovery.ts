@@ -1,0 +1,421 @@
+/**
+ * Loss detection and the probe timer of one path (RFC 9002 §6, §7.6, App. A), with the gate that
+ * congestion control and pacing put before sending. One packet-number space; what was in a lost
+ * packet is given back to the connection, which sends it again in a new packet.
+ *
+ * Order of calls: canSend and pacingDelayUs before a packet, onSent after it; onAck for each
+ * DATA_ACK; onTimeout when timeoutUs has come. Times are microseconds.
+ */
+import { NEVER } from "../base/mod.ts";
+import { type CongestionController, initialWindowBytes, Pacer } from "./congestion/mod.ts";
+import { RangeSet } from "./ranges.ts";
+import type { RttEstimator } from "./rtt.ts";
+import { IN_FLIGHT, SentPackets } from "./sent_packets.ts";
+
+/** RFC 9002 §6.1.1, kPacketThreshold: lost when three later packets were acknowledged before it. */
+export const PACKET_THRESHOLD = 3;
+/** RFC 9002 §7.6.1, kPersistentCongestionThreshold, in PTOs. */
+export const PERSISTENT_CONGESTION_THRESHOLD = 3;
+
+/** Ours: the PTO doubles without end in the RFC; a path that heals is tried once a minute. */
+export const PTO_US_MAX = 60_000_000;
+/** Ours: most packets in flight, however small they are; bounds the ring. */
+export const PACKETS_IN_FLIGHT_MAX = 65_536;
+/** Ours: lost packets remembered for the case that they arrive after all, by count and in PTOs. */
+export const LOST_KEPT_MAX = 1_024;
+const LOST_KEPT_PTOS = 2;
+/** Ours: in avoidance the window counts as used when less than this many packets were free. */
+const FREE_PACKETS_MAX = 3;
+/** Ours: sending times of this many newest packets without ack-eliciting frames (power of two). */
+const CLEAR_KEPT = 256;
+/** Ours: round-trip samples in a row that are left out because their ACK waited too long. */
+const SAMPLES_LEFT_OUT_MAX = 8;
+/** Ours: packet numbers left out on purpose that are remembered, to catch optimistic ACKs. */
+const SKIPPED_KEPT = 16;
+
+/** A DATA_ACK as decoded. The arrays belong to the caller and are not kept. */
+export interface Acknowledgement {
+  largest: number;
+  ackDelayUs: number;
+  /** Flat high, low pairs (inclusive), descending and disjoint; the first high is `largest`. */
+  ranges: ArrayLike<number>;
+  rangeCount: number;
+  /** Packets the peer saw with CE, over all time; absent when it does not report. */
+  ce?: number;
+}
+
+/** Learns what became of the packets. Must not call into LossRecovery. */
+export interface RecoverySink<F> {
+  /** The peer has the packet. */
+  onAcked(frames: F, packetNumber: number): void;
+  /** The packet counts as lost: send again what still matters. */
+  onLost(frames: F, packetNumber: number): void;
+  /** A packet given to onLost was received after all: sending it again is not needed any more. */
+  onLateAck?(frames: F, packetNumber: number): void;
+}
+
+/** Counters since the start. */
+export interface RecoveryStats {
+  sent: number;
+  acked: number;
+  lost: number;
+  /** Declared lost, acknowledged later. */
+  spurious: number;
+  ptos: number;
+  congestionEvents: number;
+  persistentCongestions: number;
+  /** Congestion events taken back. */
+  undone: number;
+}
+
+/** Loss recovery of one path; `F` is what the connection keeps per packet. */
+export class LossRecovery<F> {
+  /** What the peer promised (its max_ack_delay_us parameter); may be set when it becomes known. */
+  maxAckDelayUs: number;
+  readonly congestion: CongestionController;
+  readonly rtt: RttEstimator;
+  readonly stats: RecoveryStats = {
+    sent: 0,
+    acked: 0,
+    lost: 0,
+    spurious: 0,
+    ptos: 0,
+    congestionEvents: 0,
+    persistentCongestions: 0,
+    undone: 0,
+  };
+
+  readonly #packets = new SentPackets<F>();
+  readonly #pacer: Pacer;
+  #bytesInFlight = 0;
+  #nextPacketNumber = 0;
+  #largestAcked = -1;
+  #ptoCount = 0;
+  /** When the oldest packet in flight is lost by time; NEVER: nothing is overdue. */
+  #lossTimeUs = NEVER;
+  #lastElicitingSentUs = 0;
+  /** Packets numbered below this were in a flight that filled the window. */
+  #windowUsedBelow = 0;
+
+  readonly #clearNumber = new Float64Array(CLEAR_KEPT).fill(-1);
+  readonly #clearSentUs = new Float64Array(CLEAR_KEPT);
+  readonly #skipped = new RangeSet({ rangesMax: SKIPPED_KEPT });
+
+  #samplesLeftOut = 0;
+  /** Sum of CE marks the peer reported. */
+  #ce = 0;
+  /** The run of losses without an acknowledgement between (§7.6.2): where it began and reached. */
+  #runStartUs = NaN;
+  #runEnd = -1;
+  /** The current congestion event, for undoing it. */
+  #episode = 0;
+  #episodeLost = 0;
+  #episodeSpurious = 0;
+
+  constructor(
+    { congestion, rtt, maxAckDelayUs }: {
+      congestion: CongestionController;
+      rtt: RttEstimator;
+      maxAckDelayUs: number;
+    },
+  ) {
+    this.congestion = congestion;
+    this.rtt = rtt;
+    this.maxAckDelayUs = maxAckDelayUs;
+    this.#pacer = new Pacer(initialWindowBytes(congestion.datagramBytes));
+  }
+
+  get bytesInFlight(): number {
+    return this.#bytesInFlight;
+  }
+  get packetsInFlight(): number {
+    return this.#packets.inFlightCount;
+  }
+  /** Probe timeouts in a row without any acknowledgement of something new. */
+  get ptoCount(): number {
+    return this.#ptoCount;
+  }
+  /** Largest packet number acknowledged, -1 before the first. */
+  get largestAcked(): number {
+    return this.#largestAcked;
+  }
+
+  /**
+   * Whether the window admits `bytes` more. Ask it only with data at hand: a refusal is also the
+   * evidence that the window is in full use and may grow (RFC 9002 §7.8).
+   */
+  canSend(bytes: number): boolean {
+    if (this.#bytesInFlight + bytes > this.congestion.windowBytes) {
+      this.#windowUsedBelow = this.#nextPacketNumber;
+      return false;
+    }
+    return this.#packets.inFlightCount < PACKETS_IN_FLIGHT_MAX;
+  }
+
+  /** Microseconds until pacing lets `bytes` leave; 0: now. */
+  pacingDelayUs(bytes: number, nowUs: number): number {
+    return this.#pacer.delayUs(bytes, this.congestion.pacingRate(this.rtt), nowUs);
+  }
+
+  /**
+   * Records a packet. Packets without ack-eliciting frames count neither in flight nor against
+   * window and pacing; their `frames` are dropped.
+   */
+  onSent(
+    packetNumber: number,
+    bytes: number,
+    ackEliciting: boolean,
+    frames: F | undefined,
+    nowUs: number,
+  ): void {
+    if (packetNumber > this.#nextPacketNumber) {
+      this.#skipped.insertRange(this.#nextPacketNumber, packetNumber - 1);
+    }
+    this.#nextPacketNumber = packetNumber + 1;
+    this.stats.sent++;
+    if (!ackEliciting) {
+      this.#clearNumber[packetNumber & (CLEAR_KEPT - 1)] = packetNumber;
+      this.#clearSentUs[packetNumber & (CLEAR_KEPT - 1)] = nowUs;
+      return;
+    }
+    this.congestion.onSent(bytes, this.#bytesInFlight, nowUs);
+    this.#pacer.onSent(bytes, this.congestion.pacingRate(this.rtt), nowUs);
+    this.#packets.push(packetNumber, nowUs, bytes, frames);
+    this.#bytesInFlight += bytes;
+    this.#lastElicitingSentUs = nowUs;
+  }
+
+  /** Takes an acknowledgement; 0: good, -1: it acknowledges a packet that was never sent. */
+  onAck(ack: Acknowledgement, nowUs: number, sink: RecoverySink<F>): number {
+    if (ack.largest >= this.#nextPacketNumber || this.#touchesSkipped(ack)) return -1;
+    const isNewLargest = ack.largest > this.#largestAcked;
+    if (isNewLargest) this.#largestAcked = ack.largest;
+
+    // The sample comes first: window growth and loss delay below use it.
+    const largestSentUs = this.#sampleRtt(ack, isNewLargest, nowUs);
+    const newlyAcked = this.#takeAcked(ack, nowUs, sink);
+    if (
+      ack.ce !== undefined && ack.ce > this.#ce && isNewLargest && !Number.isNaN(largestSentUs)
+    ) {
+      this.#ce = ack.ce;
+      if (this.congestion.onEcnCe(largestSentUs, nowUs)) this.#beginEpisode();
+    }
+    if (newlyAcked > 0 || isNewLargest) {
+      this.#detectLost(nowUs, sink);
+      this.#ptoCount = 0;
+      this.#packets.forgetLost(
+        LOST_KEPT_MAX,
+        nowUs - LOST_KEPT_PTOS * this.rtt.ptoUs(this.maxAckDelayUs),
+      );
+    }
+    return 0;
+  }
+
+  /** When onTimeout wants to be called; NEVER when no ack-eliciting packet is in flight. */
+  timeoutUs(): number {
+    if (this.#packets.inFlightCount === 0) return NEVER;
+    if (this.#lossTimeUs !== NEVER) return this.#lossTimeUs;
+    return this.#lastElicitingSentUs + this.ptoUs();
+  }
+
+  /** The probe timeout with its backoff (§6.2.1). */
+  ptoUs(): number {
+    return Math.min(this.rtt.ptoUs(this.maxAckDelayUs) * 2 ** this.#ptoCount, PTO_US_MAX);
+  }
+
+  /**
+   * The time of timeoutUs came. After "pto" the connection sends one or two ack-eliciting probes,
+   * whatever the window says, preferably with new data or data in flight; nothing is lost yet
+   * (§6.2.4). "none": called too early.
+   */
+  onTimeout(nowUs: number, sink: RecoverySink<F>): "loss" | "pto" | "none" {
+    if (nowUs < this.timeoutUs()) return "none";
+    if (this.#lossTimeUs !== NEVER) {
+      this.#detectLost(nowUs, sink);
+      return "loss";
+    }
+    this.#ptoCount++;
+    this.stats.ptos++;
+    return "pto";
+  }
+
+  /**
+   * Hands out the frames of the oldest packets in flight (at most `packetsMax`) for a probe that
+   * repeats them; the packets stay in flight.
+   */
+  oldestInFlight(packetsMax: number, visit: (frames: F, packetNumber: number) => void): void {
+    let at = this.#packets.flight;
+    for (let i = 0; i < packetsMax && at < this.#packets.tail; i++) {
+      const frames = this.#packets.frames(at);
+      if (frames !== undefined) visit(frames, this.#packets.packetNumber(at));
+      at = this.#packets.living(at + 1);
+    }
+  }
+
+  #touchesSkipped({ ranges, rangeCount }: Acknowledgement): boolean {
+    if (this.#skipped.count === 0) return false;
+    for (let i = 0; i < rangeCount; i++) {
+      const skipped = this.#skipped.nextPresent(ranges[2 * i + 1]);
+      if (skipped >= 0 && skipped <= ranges[2 * i]) return true;
+    }
+    return false;
+  }
+
+  /** When the largest packet was sent, NaN if that is no longer known; updates the estimator. */
+  #sampleRtt(ack: Acknowledgement, isNewLargest: boolean, nowUs: number): number {
+    if (!isNewLargest) return NaN;
+    const at = this.#packets.search(ack.largest);
+    let sentUs = NaN;
+    if (at < this.#packets.tail && this.#packets.packetNumber(at) === ack.largest) {
+      sentUs = this.#packets.sentUs(at);
+    } else if (this.#clearNumber[ack.largest & (CLEAR_KEPT - 1)] === ack.largest) {
+      // §5.1 wants an ack-eliciting packet among the newly acknowledged ones, not as the largest.
+      if (this.#hasLiving(ack)) sentUs = this.#clearSentUs[ack.largest & (CLEAR_KEPT - 1)];
+    }
+    if (!Number.isNaN(sentUs) && !this.#isRepeatedAck(ack.ackDelayUs)) {
+      this.rtt.update(nowUs - sentUs, ack.ackDelayUs, this.maxAckDelayUs, nowUs);
+      this.congestion.onRtt(this.rtt, sentUs, nowUs);
+    }
+    return sentUs;
+  }
+
+  /**
+   * An ACK held longer than the peer promised is mostly one that was lost and came again with a
+   * probe; §5.3 would put the wait into the round-trip time, and at high loss the PTO would grow
+   * with every such ACK. Such samples are left out, but not for ever: the peer may just be slow.
+   */
+  #isRepeatedAck(ackDelayUs: number): boolean {
+    const isRepeated = this.rtt.hasSample && ackDelayUs > this.maxAckDelayUs &&
+      this.#samplesLeftOut < SAMPLES_LEFT_OUT_MAX;
+    this.#samplesLeftOut = isRepeated ? this.#samplesLeftOut + 1 : 0;
+    return isRepeated;
+  }
+
+  #hasLiving({ ranges, rangeCount }: Acknowledgement): boolean {
+    const packets = this.#packets;
+    for (let i = 0; i < rangeCount; i++) {
+      const at = packets.living(packets.search(ranges[2 * i + 1]));
+      if (at < packets.tail && packets.packetNumber(at) <= ranges[2 * i]) return true;
+    }
+    return false;
+  }
+
+  /** Takes what the ranges cover out of the ring; how many packets that were. */
+  #takeAcked(ack: Acknowledgement, nowUs: number, sink: RecoverySink<F>): number {
+    const packets = this.#packets;
+    const { windowBytes, datagramBytes, inSlowStart } = this.congestion;
+    const free = windowBytes - this.#bytesInFlight;
+    const windowUsed = free <= FREE_PACKETS_MAX * datagramBytes ||
+      (inSlowStart && 2 * this.#bytesInFlight >= windowBytes);
+    let newly = 0;
+    for (let i = 0; i < ack.rangeCount; i++) {
+      const high = ack.ranges[2 * i];
+      let at = packets.living(packets.search(ack.ranges[2 * i + 1]));
+      while (at < packets.tail) {
+        const packetNumber = packets.packetNumber(at);
+        if (packetNumber > high) break;
+        newly++;
+        const frames = packets.frames(at);
+        if (packets.state(at) === IN_FLIGHT) {
+          const bytes = packets.bytes(at);
+          this.#bytesInFlight -= bytes;
+          this.stats.acked++;
+          this.congestion.onAck(
+            bytes,
+            packets.sentUs(at),
+            windowUsed || packetNumber < this.#windowUsedBelow,
+            this.rtt,
+            nowUs,
+          );
+          packets.kill(at);
+          if (frames !== undefined) sink.onAcked(frames, packetNumber);
+        } else {
+          this.#onLateAck(at);
+          packets.kill(at);
+          if (frames !== undefined) sink.onLateAck?.(frames, packetNumber);
+        }
+        at = packets.living(at + 1);
+      }
+    }
+    return newly;
+  }
+
+  /** A lost packet arrived; when all of a congestion event did, the event was none. */
+  #onLateAck(at: number): void {
+    this.stats.spurious++;
+    this.#runStartUs = NaN; // something did arrive in the run of losses
+    if (this.#packets.episode(at) !== this.#episode || this.#episodeLost === 0) return;
+    if (++this.#episodeSpurious < this.#episodeLost) return;
+    this.congestion.onSpuriousLoss();
+    this.stats.undone++;
+    this.#episodeLost = 0;
+    this.#episodeSpurious = 0;
+  }
+
+  /** RFC 9002 §6.1: losses are a prefix of what is in flight, as sending times ascend. */
+  #detectLost(nowUs: number, sink: RecoverySink<F>): void {
+    const packets = this.#packets;
+    const lossDelayUs = this.rtt.lossDelayUs();
+    const from = packets.flight;
+    let lostBytes = 0;
+    let largestLostSentUs = -Infinity;
+    let persistent = false;
+    this.#lossTimeUs = NEVER;
+    while (packets.flight < packets.tail) {
+      const at = packets.flight;
+      const packetNumber = packets.packetNumber(at);
+      if (packetNumber > this.#largestAcked) break;
+      const sentUs = packets.sentUs(at);
+      if (
+        packetNumber + PACKET_THRESHOLD > this.#largestAcked && sentUs + lossDelayUs > nowUs
+      ) {
+        this.#lossTimeUs = sentUs + lossDelayUs;
+        break;
+      }
+      lostBytes += packets.bytes(at);
+      largestLostSentUs = sentUs;
+      if (this.#extendsRun(at, sentUs)) persistent = true;
+      packets.lose(nowUs);
+      this.stats.lost++;
+    }
+    if (lostBytes === 0) return;
+    this.#bytesInFlight -= lostBytes;
+    const to = packets.flight;
+    this.#answerLoss(lostBytes, largestLostSentUs, persistent, nowUs);
+    for (let at = packets.living(from); at < to; at = packets.living(at + 1)) {
+      packets.setEpisode(at, this.#episode);
+      this.#episodeLost++;
+      const frames = packets.frames(at);
+      if (frames !== undefined) sink.onLost(frames, packets.packetNumber(at));
+    }
+  }
+
+  /**
+   * §7.6.2: persistent congestion is a run of losses, none acknowledged between them, longer than
+   * three PTOs, of packets sent after the first round-trip sample. True when `at` makes it one.
+   */
+  #extendsRun(at: number, sentUs: number): boolean {
+    if (sentUs <= this.rtt.firstSampleAtUs) return false;
+    const continues = !Number.isNaN(this.#runStartUs) && this.#runEnd === at;
+    if (!continues) this.#runStartUs = sentUs;
+    this.#runEnd = at + 1;
+    const durationUs = PERSISTENT_CONGESTION_THRESHOLD * this.rtt.ptoUs(this.maxAckDelayUs);
+    return sentUs - this.#runStartUs > durationUs;
+  }
+
+  #answerLoss(lostBytes: number, largestSentUs: number, persistent: boolean, nowUs: number): void {
+    if (this.congestion.onLoss(lostBytes, largestSentUs, nowUs, persistent)) this.#beginEpisode();
+    if (persistent) {
+      this.stats.persistentCongestions++;
+      this.rtt.resetMin();
+      this.#runStartUs = NaN; // answered; a new run must be as long again
+    }
+  }
+
+  #beginEpisode(): void {
+    this.stats.congestionEvents++;
+    this.#episode++;
+    this.#episodeLost = 0;
+    this.#episodeSpurious = 0;
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * What a packet carried, as one flat array of numbers: enough to act when it is acknowledged or
+ * lost, without an object per frame. Each entry is a kind and its numbers:
+ *
+ *   ACK largest · DATA stream offset length · MESSAGE stream message offset length ·
+ *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA
+ */
+import { type ConnectionCore, PENDING_MAX_DATA, PENDING_PARAMETERS } from "./core.ts";
+import type { RecoverySink } from "./recovery.ts";
+import {
+  PENDING_CLOSE,
+  PENDING_OPEN,
+  PENDING_RESET,
+  PENDING_STOP,
+  PENDING_WINDOW,
+  RECEIVE_OPEN,
+  SEND_DONE,
+  SEND_FINISHED,
+  SEND_RESET,
+  type Stream,
+} from "./streams/stream.ts";
+
+export type SentFrames = number[];
+
+export const SENT_ACK = 0;
+export const SENT_DATA = 1;
+export const SENT_MESSAGE = 2;
+export const SENT_CONTROL = 3;
+export const SENT_CLOSE_ACK = 4;
+export const SENT_PARAMETERS = 5;
+export const SENT_MAX_DATA = 6;
+
+/** Numbers of an entry by kind, the kind included. */
+const SIZES = [2, 4, 5, 3, 2, 1, 1];
+
+/** Acts on the fate of packets. One per connection. */
+export class SentFramesSink implements RecoverySink<SentFrames> {
+  readonly #core: ConnectionCore;
+
+  constructor(core: ConnectionCore) {
+    this.#core = core;
+  }
+
+  onAcked(frames: SentFrames): void {
+    const core = this.#core;
+    for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
+      const kind = frames[i];
+      if (kind === SENT_ACK) {
+        core.acks.onAckAcked(frames[i + 1]);
+      } else if (kind === SENT_CLOSE_ACK) {
+        core.closeAcksUnacked.delete(frames[i + 1]);
+      } else if (kind <= SENT_CONTROL) {
+        const stream = core.table.get(frames[i + 1]);
+        if (stream === undefined) continue;
+        if (kind === SENT_DATA) {
+          stream.bytesOut?.onAcked(frames[i + 2], frames[i + 3]);
+        } else if (kind === SENT_MESSAGE) {
+          stream.messagesOut?.onAcked(frames[i + 2], frames[i + 3], frames[i + 4]);
+        } else {
+          this.#onControlAcked(stream, frames[i + 2]);
+          continue;
+        }
+        core.tellWritable(stream);
+        core.checkSendDone(stream);
+      }
+    }
+  }
+
+  onLost(frames: SentFrames): void {
+    const core = this.#core;
+    for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
+      const kind = frames[i];
+      if (kind === SENT_PARAMETERS) core.pending |= PENDING_PARAMETERS;
+      else if (kind === SENT_MAX_DATA) core.pending |= PENDING_MAX_DATA;
+      else if (kind === SENT_CLOSE_ACK) {
+        if (core.closeAcksUnacked.has(frames[i + 1])) core.closeAcks.add(frames[i + 1]);
+      } else if (kind !== SENT_ACK) {
+        const stream = core.table.get(frames[i + 1]);
+        if (stream === undefined || stream.sendState === SEND_DONE && kind !== SENT_CONTROL) {
+          continue;
+        }
+        if (kind === SENT_DATA) {
+          stream.bytesOut?.onLost(frames[i + 2], frames[i + 3]);
+          core.schedule(stream);
+        } else if (kind === SENT_MESSAGE) {
+          stream.messagesOut?.onLost(frames[i + 2], frames[i + 3], frames[i + 4]);
+          core.schedule(stream);
+        } else {
+          this.#onControlLost(stream, frames[i + 2]);
+        }
+      }
+    }
+  }
+
+  /** What was lost arrived after all. */
+  onLateAck(frames: SentFrames): void {
+    this.onAcked(frames);
+  }
+
+  #onControlAcked(stream: Stream, bit: number): void {
+    const core = this.#core;
+    if (bit === PENDING_OPEN) {
+      stream.openAcked = true;
+    } else if (bit === PENDING_CLOSE) {
+      stream.closeAcked = true;
+      core.checkSendDone(stream);
+    } else if (bit === PENDING_RESET && stream.sendState === SEND_RESET) {
+      stream.sendState = SEND_DONE;
+      core.checkForget(stream);
+    }
+  }
+
+  #onControlLost(stream: Stream, bit: number): void {
+    const stillMatters = bit === PENDING_OPEN
+      ? !stream.openAcked
+      : bit === PENDING_CLOSE
+      ? stream.sendState === SEND_FINISHED && !stream.closeAcked
+      : bit === PENDING_RESET
+      ? stream.sendState === SEND_RESET
+      : bit === PENDING_STOP || bit === PENDING_WINDOW
+      ? stream.receiveState === RECEIVE_OPEN
+      : true;
+    if (stillMatters) this.#core.addPending(stream, bit);
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Receiving half of a reliable ordered stream. Bytes lie in blocks at their offset; everything
+ * below #contiguous can be read, ranges above it wait for the gap to fill. A byte is written
+ * once, so what read() handed out never changes.
+ */
+import { RangeSet } from "../ranges.ts";
+import { BlockBuffer } from "./block_buffer.ts";
+
+/**
+ * Gaps in what arrived of one stream. A window of full packets cannot have more; only a peer that
+ * sends confetti does, and its packet is then refused (not acknowledged) instead of remembered.
+ */
+export const GAPS_MAX = 4_096;
+
+export class ByteReceiver {
+  readonly #buffer = new BlockBuffer();
+  /** Everything below was handed out. */
+  #read = 0;
+  /** Everything below has arrived. */
+  #contiguous = 0;
+  /** Highest offset seen: what flow control counts. */
+  #highest = 0;
+  readonly #ahead = new RangeSet();
+
+  get contiguous(): number {
+    return this.#contiguous;
+  }
+  get highest(): number {
+    return this.#highest;
+  }
+  get readOffset(): number {
+    return this.#read;
+  }
+  get readable(): boolean {
+    return this.#read < this.#contiguous;
+  }
+  get bytesHeld(): number {
+    return this.#buffer.bytesHeld;
+  }
+
+  /** Whether one more range could be remembered. */
+  canTake(offset: number): boolean {
+    return offset <= this.#contiguous || this.#ahead.count < GAPS_MAX;
+  }
+
+  /** Takes bytes[from, from + length) at `offset`; what is known already is left as it was. */
+  take(offset: number, bytes: Uint8Array, from: number, length: number): void {
+    const end = offset + length;
+    if (end > this.#highest) this.#highest = end;
+    if (offset < this.#contiguous) {
+      from += this.#contiguous - offset;
+      offset = this.#contiguous;
+    }
+    if (offset >= end) return;
+    if (this.#ahead.count === 0) {
+      this.#buffer.put(offset, bytes, from, from + end - offset);
+      if (offset === this.#contiguous) this.#contiguous = end;
+      else this.#ahead.insertRange(offset, end - 1);
+      return;
+    }
+    for (let at = offset; at < end;) {
+      const missing = this.#ahead.nextMissing(at);
+      if (missing >= end) break;
+      const present = this.#ahead.nextPresent(missing);
+      const to = present < 0 ? end : Math.min(end, present);
+      this.#buffer.put(missing, bytes, from + missing - offset, from + to - offset);
+      at = to;
+    }
+    this.#ahead.insertRange(offset, end - 1);
+    if (offset === this.#contiguous) {
+      this.#contiguous = this.#ahead.nextMissing(offset);
+      this.#ahead.dropBelow(this.#contiguous);
+    }
+  }
+
+  /** The next bytes in order, as many as lie together; undefined when there are none. */
+  read(): Uint8Array<ArrayBuffer> | undefined {
+    const length = this.#contiguous - this.#read;
+    if (length <= 0) return undefined;
+    const piece = this.#buffer.view(this.#read, length);
+    this.#read += piece.length;
+    if (this.#read === this.#highest) this.#buffer.clear(this.#read);
+    else this.#buffer.dropBelow(this.#read);
+    return piece;
+  }
+
+  /** Forgets what was not read; returns how many bytes nobody will read any more. */
+  clear(): number {
+    const unread = this.#highest - this.#read;
+    this.#read = this.#contiguous = this.#highest;
+    this.#ahead.clear();
+    this.#buffer.clear(this.#read);
+    return unread;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * One stream: two directions, each with its credit and its way to end (docs/protocol.md §5.3).
+ *
+ *   sending    OPEN → FINISHED (finish) → DONE (everything and STREAM_CLOSE acknowledged)
+ *                └──────────┴→ RESET (reset, STREAM_STOP) → DONE (STREAM_RESET acknowledged)
+ *   receiving  OPEN → ENDED (final size reached) → DONE (the application took all)
+ *                └→ RESET (STREAM_RESET) → DONE (the application took what was queued)
+ */
+import { ReceiveCredit, SendCredit } from "../flow.ts";
+import {
+  type Mode,
+  MODE_BEST_EFFORT,
+  MODE_RELIABLE_ORDERED,
+  MODE_RELIABLE_UNORDERED,
+} from "../frames/frame.ts";
+import { ByteReceiver } from "./byte_receiver.ts";
+import { ByteSender } from "./byte_sender.ts";
+import { MessageReceiver } from "./message_receiver.ts";
+import { MessageSender } from "./message_sender.ts";
+
+export const SEND_OPEN = 0;
+export const SEND_FINISHED = 1;
+export const SEND_RESET = 2;
+export const SEND_DONE = 3;
+
+export const RECEIVE_OPEN = 0;
+export const RECEIVE_ENDED = 1;
+export const RECEIVE_RESET = 2;
+export const RECEIVE_DONE = 3;
+
+/** Control frames that wait to be sent, as bits of `pending`. */
+export const PENDING_OPEN = 0x01;
+export const PENDING_OPEN_ACK = 0x02;
+export const PENDING_CLOSE = 0x04;
+export const PENDING_RESET = 0x08;
+export const PENDING_STOP = 0x10;
+export const PENDING_WINDOW = 0x20;
+
+/** The limits that a new stream starts with. */
+export interface StreamLimits {
+  sendBufferBytes: number;
+  /** What we allow the peer. */
+  receiveBytes: number;
+  receiveMessages: number;
+  /** What the peer allows us. */
+  sendBytes: number;
+  sendMessages: number;
+}
+
+export class Stream {
+  /** Bytes on RO, messages on RU; not used on BE. */
+  readonly sendCredit: SendCredit;
+  readonly receiveCredit: ReceiveCredit;
+  /** RO. */
+  readonly bytesOut?: ByteSender;
+  readonly bytesIn?: ByteReceiver;
+  /** RU and BE. */
+  readonly messagesOut?: MessageSender;
+  /** RU. */
+  readonly messagesIn?: MessageReceiver;
+
+  sendState = SEND_OPEN;
+  /** The peer has STREAM_CLOSE. */
+  closeAcked = false;
+  resetError = 0;
+  /** final_size of our STREAM_RESET. */
+  resetSize = 0;
+
+  receiveState = RECEIVE_OPEN;
+  /** final_size of the peer's STREAM_CLOSE or STREAM_RESET; -1 unknown. */
+  finalSize = -1;
+  /** stop() was called: what arrives is thrown away. */
+  stopped = false;
+  stopError = 0;
+  /** RU and BE: whole messages not yet read. */
+  readonly inbox: Uint8Array<ArrayBuffer>[] = [];
+  /** A "readable" event is queued or was taken without a read() since. */
+  readableTold = false;
+
+  /** The peer is known to have our STREAM_OPEN. Streams of the peer need none. */
+  openAcked: boolean;
+  /** The last packet that carries our STREAM_OPEN. */
+  openPacket = -1;
+  /** STREAM_CLOSE_ACK arrived. */
+  closeAckReceived = false;
+  /** Bits of PENDING_. */
+  pending = 0;
+  /** Buffer space that the application waits for; 0: it does not wait. */
+  wantedBytes = 0;
+
+  /** Owned by Scheduler. */
+  scheduled = false;
+  nextScheduled: Stream | undefined = undefined;
+
+  constructor(
+    readonly id: number,
+    readonly mode: Mode,
+    public priority: number,
+    /** Opened by this end. */
+    readonly isLocal: boolean,
+    limits: StreamLimits,
+  ) {
+    this.openAcked = !isLocal;
+    if (mode === MODE_RELIABLE_ORDERED) {
+      this.sendCredit = new SendCredit(limits.sendBytes);
+      this.receiveCredit = new ReceiveCredit(limits.receiveBytes);
+      this.bytesOut = new ByteSender(limits.sendBufferBytes);
+      this.bytesIn = new ByteReceiver();
+    } else {
+      const isReliable = mode === MODE_RELIABLE_UNORDERED;
+      this.sendCredit = new SendCredit(isReliable ? limits.sendMessages : 0);
+      this.receiveCredit = new ReceiveCredit(isReliable ? limits.receiveMessages : 0);
+      this.messagesOut = new MessageSender(mode, limits.sendBufferBytes);
+      if (isReliable) this.messagesIn = new MessageReceiver();
+    }
+  }
+
+  get isBestEffort(): boolean {
+    return this.mode === MODE_BEST_EFFORT;
+  }
+  /** final_size for our STREAM_CLOSE: bytes or messages. */
+  get sendSize(): number {
+    return (this.bytesOut ?? this.messagesOut!).end;
+  }
+  get bufferedBytes(): number {
+    return (this.bytesOut ?? this.messagesOut!).bufferedBytes;
+  }
+  get allSent(): boolean {
+    return (this.bytesOut ?? this.messagesOut!).allSent;
+  }
+  get allAcked(): boolean {
+    return (this.bytesOut ?? this.messagesOut!).allAcked;
+  }
+  get hasLost(): boolean {
+    return (this.bytesOut ?? this.messagesOut!).hasLost;
+  }
+  /** New data that only the connection's credit could hold back. */
+  hasNew(connection: SendCredit): boolean {
+    if (this.bytesOut !== undefined) {
+      return this.bytesOut.sendable(this.sendCredit) > 0 && connection.left > 0;
+    }
+    return this.messagesOut!.sendable(this.sendCredit, connection);
+  }
+  /** Whether the stream's own credit lets more out. */
+  get isOpenToSend(): boolean {
+    if (this.bytesOut !== undefined) return this.bytesOut.sendable(this.sendCredit) > 0;
+    return !this.messagesOut!.allSent && (this.isBestEffort || this.sendCredit.left > 0);
+  }
+
+  /** Whether the whole of the peer's direction is in (not: taken by the application). */
+  get allArrived(): boolean {
+    if (this.finalSize < 0) return false;
+    if (this.bytesIn !== undefined) return this.bytesIn.contiguous === this.finalSize;
+    if (this.messagesIn !== undefined) return this.messagesIn.deliveredCount === this.finalSize;
+    return true;
+  }
+  /** Whether nothing is left for the application to take. */
+  get allTaken(): boolean {
+    return this.inbox.length === 0 && !(this.bytesIn?.readable ?? false);
+  }
+
+  /** Drops everything unsent and unacknowledged of our direction. */
+  clearSend(): void {
+    this.bytesOut?.clear();
+    this.messagesOut?.clear();
+    this.wantedBytes = 0;
+  }
+}

@@ -1,0 +1,491 @@
+/**
+ * The transmit path: fills one packet and seals it, straight into the caller's buffer. Order in a
+ * packet: acknowledgement, connection frames, stream control, stream data by priority. What may
+ * leave is decided before: acknowledgements always, the rest within congestion window and pacing,
+ * except for probes.
+ */
+import {
+  CRC_BYTES,
+  encodeHeader,
+  finishFrame,
+  Flag,
+  FrameType,
+  HEADER_BYTES,
+  HeaderFields,
+  putEncryptionTag,
+  SEALED_OVERHEAD,
+  SEALED_PAYLOAD_OFFSET,
+} from "../l1_link/mod.ts";
+import { CloseReason, STREAM_VERSION } from "./config.ts";
+import {
+  AEAD_RESERVE,
+  type ConnectionCore,
+  PENDING_MAX_DATA,
+  PENDING_PARAMETERS,
+  PENDING_PING,
+} from "./core.ts";
+import {
+  appendAck,
+  appendClose,
+  appendCloseAck,
+  appendDataHead,
+  appendMessageHead,
+  appendParameters,
+  appendPath,
+  appendPing,
+  appendStreamAck,
+  appendStreamClose,
+  appendStreamCloseAck,
+  appendStreamOpen,
+  appendStreamReset,
+  appendStreamStop,
+  appendWindowUpdate,
+  CONN_ACCEPT,
+  CONN_INIT,
+  DATA_HEAD_BYTES,
+  DATA_LENGTH_MAX,
+  Parameters,
+  PARAMETERS_BYTES,
+  PATH_RESPONSE,
+  PING,
+  PONG,
+  PROBE_BYTES,
+  STREAM_ACK_BYTES,
+  STREAM_CLOSE_ACK_BYTES,
+  STREAM_CLOSE_BYTES,
+  STREAM_OPEN_BYTES,
+  STREAM_RESET_BYTES,
+  STREAM_STOP_BYTES,
+  WINDOW_UPDATE_BYTES,
+} from "./frames/mod.ts";
+import {
+  SENT_ACK,
+  SENT_CLOSE_ACK,
+  SENT_CONTROL,
+  SENT_DATA,
+  SENT_MAX_DATA,
+  SENT_MESSAGE,
+  SENT_PARAMETERS,
+  type SentFrames,
+} from "./sent_frames.ts";
+import {
+  PENDING_CLOSE,
+  PENDING_OPEN,
+  PENDING_OPEN_ACK,
+  PENDING_RESET,
+  PENDING_STOP,
+  PENDING_WINDOW,
+  type Stream,
+} from "./streams/stream.ts";
+import { Timer } from "./timers.ts";
+
+/** A packet with less room than this is full: the rest would carry more head than data. */
+const STREAM_ROOM_MIN = 40;
+/** Every control frame of one stream, each at most once. */
+const STREAM_CONTROL_BYTES_MAX = STREAM_OPEN_BYTES + STREAM_ACK_BYTES + STREAM_CLOSE_BYTES +
+  STREAM_RESET_BYTES + STREAM_STOP_BYTES + WINDOW_UPDATE_BYTES;
+/**
+ * RFC 9000 §13.2.4: an end that only receives asks now and then for an acknowledgement of its own,
+ * so that it may forget old ranges.
+ */
+const ACKS_ALONE_MAX = 16;
+/**
+ * RFC 9000 §21.4: now and then a packet number is left out, so that a peer that acknowledges
+ * what it cannot have is found out. The distance is random in 1…SKIP_PACKETS_MAX.
+ */
+const SKIP_PACKETS_MAX = 65_536;
+
+export class TransmitPath {
+  readonly #core: ConnectionCore;
+  readonly #header = new HeaderFields();
+  #packetNumber = 0;
+  #skipAt = 0;
+  /** Packets since the last ack-eliciting one. */
+  #acksAlone = 0;
+
+  // The packet being written; the buffers are the caller's and only borrowed during a call.
+  #bytes: Uint8Array = new Uint8Array(0);
+  #view: DataView = new DataView(new ArrayBuffer(0));
+  #at = 0;
+  #end = 0;
+  #sent: SentFrames = [];
+  #ackEliciting = false;
+  #hasAck = false;
+
+  constructor(core: ConnectionCore) {
+    this.#core = core;
+    const { options } = core;
+    this.#header.type = FrameType.DATA;
+    this.#header.flags = Flag.ENCRYPTED;
+    this.#header.streamId = options.peerConnectionId;
+    this.#header.source = options.localNodeId;
+    this.#header.dest = options.peerNodeId;
+    this.#header.optionsLength = SEALED_PAYLOAD_OFFSET - HEADER_BYTES;
+    this.#chooseSkip();
+  }
+
+  /** As Connection.pollFrame. */
+  poll(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    bytesMax: number,
+    timestampHigh: number,
+    timestampLow: number,
+  ): number {
+    const core = this.#core;
+    const frameBytes = Math.min(bytesMax, core.frameBytesMax);
+    const start = frameOffset + SEALED_PAYLOAD_OFFSET;
+    this.#bytes = bytes;
+    this.#view = view;
+    this.#at = start;
+    this.#end = frameOffset + frameBytes - CRC_BYTES;
+    this.#sent = [];
+    this.#ackEliciting = false;
+    this.#hasAck = false;
+
+    const { protection } = core.options;
+    if (protection.sealsLeft <= AEAD_RESERVE && core.isOpen) {
+      core.close(CloseReason.AEAD_LIMIT, "this key has sealed as many frames as it may");
+    }
+    if (core.state === "closed" || frameBytes < SEALED_OVERHEAD + STREAM_CONTROL_BYTES_MAX) {
+      return 0;
+    }
+    if (protection.sealsLeft <= 0) {
+      core.forgetConnection();
+      return 0;
+    }
+    if (core.state === "closing") this.#writeGoodbye();
+    else this.#fill(start, frameBytes);
+    if (this.#at === start) return 0;
+    return this.#seal(frameOffset, start, timestampHigh, timestampLow);
+  }
+
+  #writeGoodbye(): void {
+    const core = this.#core;
+    if (core.closeAckDue) this.#at = appendCloseAck(this.#bytes, this.#at);
+    if (core.closeDue) {
+      const { closeReason, closePhrase } = core;
+      this.#at = appendClose(this.#bytes, this.#view, this.#at, closeReason, closePhrase);
+    }
+    core.closeAckDue = core.closeDue = false;
+  }
+
+  /** Writes what may leave now; leaves #at at `start` when that is nothing. */
+  #fill(start: number, frameBytes: number): void {
+    const core = this.#core;
+    const mustAck = core.acks.deadlineUs <= core.nowUs;
+    const maySend = this.#maySend(frameBytes);
+    if (!maySend && !mustAck) return;
+    // A probe repeats the newest acknowledgement: the last one may be what was lost.
+    if (mustAck || core.acks.owed || core.probes > 0) this.#writeAck();
+    if (maySend) {
+      this.#writeFrames(start);
+      if (core.probes > 0) {
+        core.probes--;
+        if (!this.#ackEliciting) this.#writePing();
+      }
+    }
+    if (!this.#ackEliciting && !mustAck) {
+      this.#at = start; // an acknowledgement that can still wait is not worth a packet
+      return;
+    }
+    this.#askForAck();
+    if (this.#hasAck) core.acks.onSent(core.nowUs);
+  }
+
+  /** Adds a PING when many packets held nothing but an acknowledgement. */
+  #askForAck(): void {
+    this.#acksAlone = this.#ackEliciting ? 0 : this.#acksAlone + 1;
+    if (this.#acksAlone < ACKS_ALONE_MAX || this.#core.recovery.packetsInFlight > 0) return;
+    this.#acksAlone = 0;
+    this.#writePing();
+  }
+
+  /** Whether there is something ack-eliciting and window and pacing let it out. */
+  #maySend(frameBytes: number): boolean {
+    const core = this.#core;
+    core.timers.stop(Timer.Pacing);
+    if (core.probes > 0) return true;
+    if (!core.hasWork || !core.recovery.canSend(frameBytes)) return false;
+    const delayUs = core.recovery.pacingDelayUs(frameBytes, core.nowUs);
+    if (delayUs <= 0) return true;
+    core.timers.set(Timer.Pacing, core.nowUs + delayUs);
+    return false;
+  }
+
+  #writeAck(): void {
+    const { acks, nowUs } = this.#core;
+    if (acks.count === 0) return;
+    this.#at = appendAck(this.#view, this.#at, this.#end, acks, acks.delayUs(nowUs));
+    this.#sent.push(SENT_ACK, acks.largest);
+    this.#hasAck = true;
+  }
+
+  #writeFrames(start: number): void {
+    const core = this.#core;
+    if (core.pending !== 0) this.#writeConnectionFrames();
+    if (core.pongs.length > 0 || core.pathResponses.length > 0) this.#writeAnswers();
+    if (core.closeAcks.size > 0) this.#writeCloseAcks();
+    if (core.controlQueue.size > 0) this.#writeStreamControl();
+    if (core.scheduler.isEmpty) return;
+    this.#writeStreamData(start);
+    // Data that was the last of its stream lets STREAM_CLOSE go along.
+    if (core.controlQueue.size > 0) this.#writeStreamControl();
+  }
+
+  #fits(length: number): boolean {
+    return this.#end - this.#at >= length;
+  }
+
+  #writePing(): void {
+    const core = this.#core;
+    if (!this.#fits(PROBE_BYTES)) return;
+    this.#at = appendPing(this.#view, this.#at, PING, core.nextPingId++);
+    this.#ackEliciting = true;
+  }
+
+  // ---- connection frames ------------------------------------------------------------------
+
+  #writeConnectionFrames(): void {
+    const core = this.#core;
+    if ((core.pending & PENDING_PARAMETERS) !== 0 && this.#fits(PARAMETERS_BYTES)) {
+      core.pending &= ~PENDING_PARAMETERS;
+      const type = core.isClient ? CONN_INIT : CONN_ACCEPT;
+      const parameters = ownParameters(core);
+      this.#at = appendParameters(this.#bytes, this.#view, this.#at, type, parameters);
+      this.#sent.push(SENT_PARAMETERS);
+      this.#ackEliciting = true;
+    }
+    if ((core.pending & PENDING_MAX_DATA) !== 0 && this.#fits(WINDOW_UPDATE_BYTES)) {
+      core.pending &= ~PENDING_MAX_DATA;
+      this.#at = appendWindowUpdate(this.#view, this.#at, 0, core.receiveCredit.update());
+      this.#sent.push(SENT_MAX_DATA);
+      this.#ackEliciting = true;
+    }
+    if ((core.pending & PENDING_PING) !== 0 && this.#fits(PROBE_BYTES)) {
+      core.pending &= ~PENDING_PING;
+      this.#writePing();
+    }
+  }
+
+  /** PONG and PATH_RESPONSE; neither is sent again when lost, the asker asks again. */
+  #writeAnswers(): void {
+    const { pongs, pathResponses } = this.#core;
+    while (pongs.length > 0 && this.#fits(PROBE_BYTES)) {
+      this.#at = appendPing(this.#view, this.#at, PONG, pongs.shift()!);
+      this.#ackEliciting = true;
+    }
+    while (pathResponses.length > 0 && this.#fits(PROBE_BYTES)) {
+      const high = pathResponses.shift()!;
+      const low = pathResponses.shift()!;
+      this.#at = appendPath(this.#view, this.#at, PATH_RESPONSE, high, low);
+      this.#ackEliciting = true;
+    }
+  }
+
+  #writeCloseAcks(): void {
+    const core = this.#core;
+    for (const id of core.closeAcks) {
+      if (!this.#fits(STREAM_CLOSE_ACK_BYTES)) return;
+      core.closeAcks.delete(id);
+      this.#at = appendStreamCloseAck(this.#view, this.#at, id);
+      this.#sent.push(SENT_CLOSE_ACK, id);
+      this.#ackEliciting = true;
+    }
+  }
+
+  // ---- stream control ---------------------------------------------------------------------
+
+  #writeStreamControl(): void {
+    const core = this.#core;
+    for (const stream of core.controlQueue) {
+      if (!this.#fits(STREAM_CONTROL_BYTES_MAX)) return;
+      core.controlQueue.delete(stream);
+      // §5.3: until the peer knows the stream, its STREAM_OPEN goes before whatever else.
+      const isUnknown = !stream.openAcked && stream.openPacket !== this.#packetNumber;
+      if (stream.pending !== 0 && isUnknown) stream.pending |= PENDING_OPEN;
+      this.#writeControlOf(stream);
+    }
+  }
+
+  #writeControlOf(stream: Stream): void {
+    const { id, pending } = stream;
+    const view = this.#view;
+    stream.pending = 0;
+    if ((pending & PENDING_OPEN) !== 0) {
+      const { limit } = stream.receiveCredit;
+      this.#at = appendStreamOpen(view, this.#at, id, stream.mode, stream.priority, limit);
+      stream.openPacket = this.#packetNumber;
+      this.#sentControl(id, PENDING_OPEN);
+    }
+    if ((pending & PENDING_OPEN_ACK) !== 0) {
+      this.#at = appendStreamAck(view, this.#at, id, stream.receiveCredit.limit);
+      this.#sentControl(id, PENDING_OPEN_ACK);
+    }
+    if ((pending & PENDING_WINDOW) !== 0) {
+      this.#at = appendWindowUpdate(view, this.#at, id, stream.receiveCredit.update());
+      this.#sentControl(id, PENDING_WINDOW);
+    }
+    if ((pending & PENDING_CLOSE) !== 0) {
+      this.#at = appendStreamClose(view, this.#at, id, stream.sendSize);
+      this.#sentControl(id, PENDING_CLOSE);
+    }
+    if ((pending & PENDING_RESET) !== 0) {
+      this.#at = appendStreamReset(view, this.#at, id, stream.resetError, stream.resetSize);
+      this.#sentControl(id, PENDING_RESET);
+    }
+    if ((pending & PENDING_STOP) !== 0) {
+      this.#at = appendStreamStop(view, this.#at, id, stream.stopError);
+      this.#sentControl(id, PENDING_STOP);
+    }
+  }
+
+  #sentControl(id: number, bit: number): void {
+    this.#sent.push(SENT_CONTROL, id, bit);
+    this.#ackEliciting = true;
+  }
+
+  // ---- stream data ------------------------------------------------------------------------
+
+  #writeStreamData(start: number): void {
+    const { scheduler, sendCredit } = this.#core;
+    while (this.#fits(STREAM_ROOM_MIN)) {
+      const stream = scheduler.pop();
+      if (stream === undefined) return;
+      if (!this.#writeDataOf(stream)) {
+        if (stream.messagesOut?.needsRoom && !this.#makeRoom(stream, start)) return;
+      }
+      this.#core.closeWhenSent(stream);
+      if (stream.hasLost || stream.hasNew(sendCredit)) scheduler.push(stream);
+      else if (stream.isOpenToSend) scheduler.block(stream);
+    }
+  }
+
+  #writeDataOf(stream: Stream): boolean {
+    return stream.bytesOut !== undefined ? this.#writeBytes(stream) : this.#writeMessage(stream);
+  }
+
+  #writeBytes(stream: Stream): boolean {
+    const core = this.#core;
+    const sender = stream.bytesOut!;
+    const room = Math.min(this.#end - this.#at - DATA_HEAD_BYTES, DATA_LENGTH_MAX);
+    if (!sender.pick(stream.sendCredit, core.sendCredit, room)) return false;
+    const { offset, length } = sender;
+    this.#at = appendDataHead(this.#view, this.#at, stream.id, offset, length);
+    sender.copyTo(offset, length, this.#bytes, this.#at);
+    this.#at += length;
+    this.#sent.push(SENT_DATA, stream.id, offset, length);
+    this.#ackEliciting = true;
+    if (sender.isRepeat) core.counters.bytesRetransmitted += length;
+    return true;
+  }
+
+  #writeMessage(stream: Stream): boolean {
+    const core = this.#core;
+    const sender = stream.messagesOut!;
+    if (!sender.pick(stream.sendCredit, core.sendCredit, this.#end - this.#at)) return false;
+    const { message, total, offset, length } = sender;
+    this.#at = appendMessageHead(
+      this.#view,
+      this.#at,
+      stream.mode,
+      stream.id,
+      message,
+      total,
+      offset,
+      length,
+    );
+    sender.copyPicked(this.#bytes, this.#at);
+    this.#at += length;
+    if (stream.isBestEffort) core.tellWritable(stream);
+    else this.#sent.push(SENT_MESSAGE, stream.id, message, offset, length);
+    this.#ackEliciting = true;
+    if (sender.isRepeat) core.counters.bytesRetransmitted += length;
+    return true;
+  }
+
+  /**
+   * A best-effort message is longer than what is left of the packet: it gets the next one, or
+   * this one without the acknowledgement, or is given up when no packet is long enough. False:
+   * this packet is done.
+   */
+  #makeRoom(stream: Stream, start: number): boolean {
+    const core = this.#core;
+    if (this.#ackEliciting) {
+      core.scheduler.unpop(stream);
+      return false;
+    }
+    this.#at = start;
+    this.#sent.length = 0;
+    this.#hasAck = false;
+    if (this.#writeMessage(stream)) {
+      core.scheduler.unpop(stream);
+      return false;
+    }
+    stream.messagesOut!.dropFirst();
+    core.counters.messagesDropped++;
+    return true;
+  }
+
+  // ---- sealing ----------------------------------------------------------------------------
+
+  #seal(
+    frameOffset: number,
+    start: number,
+    timestampHigh: number,
+    timestampLow: number,
+  ): number {
+    const core = this.#core;
+    const { protection } = core.options;
+    const bytes = this.#bytes;
+    const view = this.#view;
+    const payloadBytes = this.#at - start;
+    const length = SEALED_OVERHEAD + payloadBytes;
+    const packetNumber = this.#packetNumber;
+    const header = this.#header;
+    header.length = length;
+    header.sequence = packetNumber >>> 0;
+    header.keyPhase = protection.keyPhase;
+    header.timestampHigh = timestampHigh;
+    header.timestampLow = timestampLow;
+    encodeHeader(bytes, view, frameOffset, header);
+    putEncryptionTag(bytes, frameOffset + HEADER_BYTES);
+    protection.seal(bytes, view, frameOffset, start, payloadBytes, packetNumber);
+    finishFrame(bytes, view, frameOffset, length);
+
+    const isFirstSinceReceived = this.#ackEliciting && core.recovery.packetsInFlight === 0;
+    const sent = this.#ackEliciting ? this.#sent : undefined;
+    core.recovery.onSent(packetNumber, length, this.#ackEliciting, sent, core.nowUs);
+    if (isFirstSinceReceived && core.isOpen) core.restartIdle(); // RFC 9000 §10.1
+    core.counters.packetsSent++;
+    core.counters.bytesSent += length;
+    this.#packetNumber++;
+    if (this.#packetNumber >= this.#skipAt) {
+      this.#packetNumber++;
+      this.#chooseSkip();
+    }
+    return length;
+  }
+
+  #chooseSkip(): void {
+    const random = new Uint8Array(2);
+    this.#core.options.random(random);
+    this.#skipAt = this.#packetNumber + 1 + (random[0] << 8 | random[1]) % SKIP_PACKETS_MAX;
+  }
+}
+
+function ownParameters(core: ConnectionCore): Parameters {
+  const { config, options } = core;
+  const own = new Parameters();
+  own.version = STREAM_VERSION;
+  own.nodeId = options.localNodeId as Uint8Array<ArrayBuffer>;
+  own.maxStreams = config.maxStreams;
+  own.maxData = config.maxDataBytes;
+  own.streamWindow = config.streamWindowBytes;
+  own.streamMessages = config.streamMessages;
+  own.maxMessage = config.maxMessageBytes;
+  own.maxAckDelayUs = config.maxAckDelayUs;
+  own.idleTimeoutMs = config.idleTimeoutMs;
+  return own;
+}
