@@ -33,6 +33,7 @@ import {
   CloseReason,
   Connection,
   type ConnectionEvent,
+  ReceiveResult,
   type StreamConfig,
 } from "../l3_stream/mod.ts";
 import {
@@ -63,6 +64,9 @@ export interface PeerNumbers {
   peer(address: SocketAddress): number;
   peerAddress(peer: number): SocketAddress | undefined;
 }
+
+/** RFC 9002 §6.2.2: the initial round trip when nothing is known. */
+const INITIAL_RTT_US_MAX = 333_000;
 
 /** A handle for one connection: the connection id that we chose for it. */
 export type ConnectionId = number;
@@ -244,7 +248,7 @@ export class Endpoint {
       descriptorFlags & DESCRIPTOR_ECN_MASK,
     );
     if (result !== 0) {
-      this.counters.drop(`record_${result}`);
+      this.counters.drop(RECORD_DROP_REASONS[result]);
     } else if (entry.client !== undefined) {
       entry.client.confirm(nowUs);
       entry.client = undefined;
@@ -423,7 +427,11 @@ export class Endpoint {
       random: this.#options.random,
       nowUs,
       frameBytesMax: this.#frameBytesMax,
-      config: this.#options.stream,
+      config: {
+        ...this.#options.stream,
+        // What the handshake took is a better guess than RFC 9002's 333 ms, unless it had losses.
+        initialRttUs: Math.min(Math.max(result.durationUs, 1), INITIAL_RTT_US_MAX),
+      },
     });
     this.counters.handshakesDone++;
     if (!entry.initiator) {
@@ -496,16 +504,16 @@ export class Endpoint {
         this.#events.push({ type: "closed", connection: entry.id });
         return false;
       }
-    } else if (entry.failed || (handshake?.nextTimeoutUs() ?? NEVER) === NEVER) {
-      this.#remove(entry);
+    } else if (entry.failed) {
+      // A server repeats its ALERT when the refused FINISH comes again, until the deadline.
+      const untilUs = entry.server?.deadlineUs ?? 0;
+      if (nowUs >= untilUs) this.#remove(entry);
+      else this.#deadlines.set(entry, untilUs);
       return false;
     }
     this.#deadlines.set(
       entry,
-      Math.min(
-        entry.connection?.nextTimeoutUs() ?? NEVER,
-        (entry.client ?? entry.server)?.nextTimeoutUs() ?? NEVER,
-      ),
+      Math.min(entry.connection?.nextTimeoutUs() ?? NEVER, handshake?.nextTimeoutUs() ?? NEVER),
     );
     return burst.count >= BURST_FRAMES_MAX;
   }
@@ -570,14 +578,17 @@ export class Endpoint {
   }
 }
 
-/** Counter names of HELLO_DROP, by value. */
-const HELLO_DROP_REASONS: readonly string[] = Object.entries(HELLO_DROP).reduce<string[]>(
-  (names, [word, value]) => {
-    names[value] = `hello_${word.replace(/[A-Z]/g, (letter) => "_" + letter.toLowerCase())}`;
-    return names;
-  },
-  [],
-);
+/** Counter names by value, made from the words of an enum. */
+function dropReasons(prefix: string, values: Readonly<Record<string, number>>): readonly string[] {
+  const names: string[] = [];
+  for (const [word, value] of Object.entries(values)) {
+    const snake = word.replace(/([a-z])([A-Z])/g, "$1_$2").toLowerCase();
+    names[value] = `${prefix}_${snake}`;
+  }
+  return names;
+}
+const HELLO_DROP_REASONS = dropReasons("hello", HELLO_DROP);
+const RECORD_DROP_REASONS = dropReasons("record", ReceiveResult);
 
 const ZERO_ID = new Uint8Array(16);
 

@@ -74,10 +74,7 @@ export type ServiceEvent = ServiceStart | GenerationChunk | ServiceEnd;
  * publisher, itself). `name` is what clients ask for, `latencyMs` estimates the time to the first
  * token without network.
  */
-export interface ProviderModel extends Omit<ModelEntry, "nodeId" | "publisher" | "region"> {
-  /** Where the model runs, ISO 3166-1 numeric; absent: where the node is. */
-  readonly region?: number;
-}
+export type ProviderModel = Omit<ModelEntry, "nodeId" | "publisher" | "region">;
 
 /** What a provider can do right now. */
 export interface ProviderHealth {

@@ -589,7 +589,10 @@ export class Node {
 
   async #teardown(): Promise<void> {
     clearInterval(this.#upkeep);
-    await this.bridge?.close();
+    // Whoever is still there after the drain deadline is cut off.
+    await this.bridge?.close(
+      this.service.active > 0 ? AbortSignal.abort() : AbortSignal.timeout(BRIDGE_CLOSE_MS),
+    );
     await this.admin?.close();
     this.mesh?.close();
     if (this.driver !== undefined) await this.driver.close();
@@ -603,5 +606,7 @@ export class Node {
 const KEEP_ALIVE_MS = 15_000;
 /** A node that was silent for so long is gone. */
 const IDLE_TIMEOUT_MS = 60_000;
+/** The last bytes of finished answers have this long to reach HTTP clients. */
+const BRIDGE_CLOSE_MS = 2_000;
 /** Nodes of the last run that are dialled when no seed is configured. */
 const REMEMBERED_SEEDS_MAX = 8;

@@ -14,8 +14,6 @@ export const STREAM_ERROR = { CANCELLED: 1, PROTOCOL: 2, REFUSED: 3 } as const;
 export class Channel {
   readonly #assembler?: MessageAssembler;
   readonly #abort = new AbortController();
-  /** Whole messages of an RU or BE stream. */
-  readonly #inbox: Uint8Array[] = [];
   #wakeReader?: () => void;
   #wakeWriter?: () => void;
   #peerFinished = false;
@@ -119,11 +117,6 @@ export class Channel {
   readable(): void {
     this.#wakeReader?.();
   }
-  /** @internal a whole message arrived */
-  message(bytes: Uint8Array): void {
-    this.#inbox.push(bytes);
-    this.readable();
-  }
   /** @internal there is room again */
   writable(): void {
     this.#wakeWriter?.();
@@ -152,7 +145,11 @@ export class Channel {
   }
 
   #takeMessage(): Uint8Array | undefined {
-    if (this.#assembler === undefined) return this.#inbox.shift();
+    if (this.#assembler === undefined) {
+      const message = this.session.connection?.readMessage(this.id);
+      if (message !== undefined) this.session.touch(); // Credit may have to go out.
+      return message;
+    }
     for (;;) {
       const message = this.#assembler.next();
       if (message !== undefined) return message;

@@ -2,7 +2,7 @@
  * Finds who answers a request and gets the answer: resolve, ask the best candidate, and while
  * nothing has been handed out yet, ask the next one when that fails (08-node.md, Failure).
  */
-import { type Clock, NexusError, utf8 } from "../base/mod.ts";
+import type { Clock } from "../base/mod.ts";
 import {
   type Candidate,
   CircuitBreakers,
@@ -16,6 +16,7 @@ import {
   type Sad,
   smoothed,
 } from "../l2_route/mod.ts";
+import { requirementsOfSad } from "../l4_trust/mod.ts";
 import type { InferenceRequest } from "../l5_api/mod.ts";
 import { InferenceError } from "./inference_error.ts";
 import { type AnswerEvent, inferOver } from "./inference_client.ts";
@@ -144,14 +145,16 @@ export class InferenceRouter {
         deadlineMs: Math.max(1, Math.round(deadlineMs - elapsedMs)),
       };
       let handedOut = false;
+      this.breakers.attempt(candidate.nodeId, clock.nowUs());
       try {
         for await (
           const event of this.#ask(candidate, attempt, number, options, signal, startedUs)
         ) {
           handedOut = true;
+          // Not after the loop: nobody asks for more after the end.
+          if (event.type === "end") this.breakers.success(candidate.nodeId);
           yield event;
         }
-        this.breakers.success(candidate.nodeId);
         return;
       } catch (thrown) {
         if (signal.aborted) throw thrown;
@@ -180,7 +183,8 @@ export class InferenceRouter {
     if (isLocal) {
       answer = local!.answer(request, signal);
     } else {
-      const { session, reused } = await pool.get(nodeId, candidate.endpoints, signal);
+      const requirements = requirementsOfSad(decodeSad(request.model));
+      const { session, reused } = await pool.get(nodeId, candidate.endpoints, requirements, signal);
       options.onTrace?.({ type: "session", number, session, reused });
       answer = inferOver(session, request, this.#nextRequestId(), signal);
     }
@@ -219,15 +223,16 @@ function notFound(sad: Sad, resolution: Resolution): InferenceError {
     ({ model, nodeId, rejected }) => `${model} on ${nodeId.slice(0, 8)}: ${rejected}`,
   );
   const more = resolution.candidates.length - reasons.length;
+  const passing = resolution.candidates.some(({ rejected }) => PASSING.test(rejected ?? ""));
   return new InferenceError(
-    "MODEL_NOT_FOUND",
+    passing ? "MODEL_OVERLOADED" : "MODEL_NOT_FOUND",
     `no node can answer "${formatSad(sad)}": ` +
       (reasons.length === 0
         ? "no models are known here yet"
         : reasons.join("; ") + (more > 0 ? `; and ${more} more` : "")),
-    { param: "model", retryable: false },
+    { param: "model", retryable: passing },
   );
 }
 
-void utf8;
-void NexusError;
+/** The only reason against a candidate, where asking again later can help. */
+const PASSING = /^(?:draining|circuit [^;]*)$/;

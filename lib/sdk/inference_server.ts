@@ -80,7 +80,9 @@ async function answerRequest(
       );
     }
   } catch (error) {
-    chunks?.cancel();
+    // What was generated before a failure still arrives; a reset would overtake the ERROR.
+    if (channel.signal.aborted) chunks?.cancel();
+    else chunks?.finish();
     await sendFailure(reply, channel, error);
   } finally {
     channel.finish();

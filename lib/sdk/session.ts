@@ -144,8 +144,6 @@ export class Session {
       }
       case "readable":
         return this.#channels.get(event.stream)?.readable();
-      case "message":
-        return this.#channels.get(event.stream)?.message(event.bytes);
       case "writable":
         return this.#channels.get(event.stream)?.writable();
       case "peerFinished":

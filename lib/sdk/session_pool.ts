@@ -1,5 +1,6 @@
 /** Sessions to nodes, dialled when first needed and shared by all who ask. */
 import { NexusError, parseNodeId, parseSocketAddress, type SocketAddress } from "../base/mod.ts";
+import { checkRequirements, type MicRequirements } from "../l4_trust/mod.ts";
 import type { Driver } from "./driver.ts";
 import type { Session } from "./session.ts";
 
@@ -36,23 +37,28 @@ export class SessionPool {
   }
 
   /**
-   * The session to a node; dials its addresses when there is none.
-   * @throws NexusError what the last address said, CANCELLED by the signal
+   * A session to a node whose certificate vouches for the requirements; dials its addresses when
+   * there is none. An open session whose certificate says too little is not used: the node may
+   * have a newer one by now, which a new handshake shows.
+   * @throws NexusError what the last address said, CONSTRAINT_NOT_MET, CANCELLED by the signal
    */
   async get(
     nodeId: string,
     endpoints: readonly string[],
+    requirements: MicRequirements,
     signal?: AbortSignal,
   ): Promise<{ session: Session; reused: boolean }> {
     const open = this.#open.get(nodeId);
-    if (open?.isOpen) return { session: open, reused: true };
+    if (open?.isOpen && vouches(open, requirements)) return { session: open, reused: true };
     let dialling = this.#dialling.get(nodeId);
     if (dialling === undefined) {
-      dialling = this.#dial(nodeId, endpoints.map((text) => parseSocketAddress(text)))
+      dialling = this.#dial(nodeId, endpoints.map((text) => parseSocketAddress(text)), requirements)
         .finally(() => this.#dialling.delete(nodeId));
       this.#dialling.set(nodeId, dialling);
     }
     const session = await (signal === undefined ? dialling : orAborted(dialling, signal));
+    // Another request's dial may have asked for less.
+    checkRequirements(session.handshake.peerMic, requirements);
     return { session, reused: false };
   }
 
@@ -63,7 +69,11 @@ export class SessionPool {
     return session;
   }
 
-  async #dial(nodeId: string, addresses: SocketAddress[]): Promise<Session> {
+  async #dial(
+    nodeId: string,
+    addresses: SocketAddress[],
+    requirements: MicRequirements,
+  ): Promise<Session> {
     if (addresses.length === 0) {
       throw new NexusError("UNREACHABLE", `cannot connect to ${nodeId}: it advertises no address`);
     }
@@ -77,7 +87,7 @@ export class SessionPool {
           rest.signal.addEventListener("abort", () => resolve(), { once: true });
         });
       }
-      return await this.#driver.dial(address, { nodeId: id, signal: rest.signal });
+      return await this.#driver.dial(address, { nodeId: id, requirements, signal: rest.signal });
     });
     try {
       const session = await Promise.any(attempts);
@@ -89,6 +99,15 @@ export class SessionPool {
       rest.abort();
       timers.forEach(clearTimeout);
     }
+  }
+}
+
+function vouches(session: Session, requirements: MicRequirements): boolean {
+  try {
+    checkRequirements(session.handshake.peerMic, requirements);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -159,11 +159,10 @@ for (
 
 Deno.test("config: a model's words become the numbers of the wire", () => {
   const { config } = load(
-    "providers:\n- type: embedded\n  region: fr\n  models:\n  - name: m\n    arch: moe\n" +
+    "providers:\n- type: embedded\n  models:\n  - name: m\n    arch: moe\n" +
       "    capabilities: code_gen+vision\n    context: 8k\n    cost: 0.25\n    benchmark: 0.855\n",
   );
   const [provider] = config.providers;
-  assert.equal(provider.region, 250);
   assert.deepEqual(provider.models[0], {
     name: "m",
     arch: 3,

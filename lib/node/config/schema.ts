@@ -112,7 +112,6 @@ const advertised = {
   context: says(tokens.optional(), "Context window in tokens, 32768 or 32k"),
   latency_ms: says(z.int().min(0).max(0xffffffff).optional(), "Expected time to first token"),
   cost: says(cost.optional(), "Dollars a request (0.002, $0.002) or a thousand tokens ($0.002/1k)"),
-  region: says(region.optional(), "Where the model runs; default: node.region"),
   benchmark: says(
     // On the wire and in the program it is in thousandths.
     z.number().min(0).max(4_000_000).transform((score) => Math.round(score * 1000)).optional(),
