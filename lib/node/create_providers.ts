@@ -10,6 +10,7 @@ interface Advertised {
   context?: number;
   latency_ms?: number;
   cost?: Cost;
+  /** Thousandths. */
   benchmark?: number;
 }
 
@@ -60,6 +61,7 @@ function openai(
       connectMs: config.timeouts.connect_ms,
       firstByteMs: config.timeouts.first_token_ms,
       idleMs: config.timeouts.idle_ms,
+      answerMs: config.timeouts.answer_ms,
     },
   });
 }
@@ -81,6 +83,6 @@ function modelFields(from: Advertised): Partial<Omit<ProviderModel, "name" | "ma
     ...(context === undefined ? {} : { context }),
     ...(latencyMs === undefined ? {} : { latencyMs }),
     ...(cost === undefined ? {} : { cost: cost.micros, per1k: cost.per1k }),
-    ...(benchmark === undefined ? {} : { benchmark: Math.round(benchmark * 1000) }),
+    ...(benchmark === undefined ? {} : { benchmark }),
   };
 }

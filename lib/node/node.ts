@@ -246,7 +246,7 @@ export class Node {
     }
     const { faults } = link;
     return await openUdpPort({
-      listen: link.listen[0],
+      listen: link.listen,
       vni,
       faults: faults && { lossRate: faults.loss_rate, seed: faults.seed },
     });
@@ -594,6 +594,7 @@ export class Node {
       this.service.active > 0 ? AbortSignal.abort() : AbortSignal.timeout(BRIDGE_CLOSE_MS),
     );
     await this.admin?.close();
+    this.router?.close();
     this.mesh?.close();
     if (this.driver !== undefined) await this.driver.close();
     else await this.port?.close();

@@ -202,6 +202,7 @@ export class NexusClient {
 
   /** Says goodbye to every node and frees socket and timers. */
   async close(): Promise<void> {
+    this.router.close();
     this.mesh.close();
     await this.driver.close();
     this.identity.wipe();

@@ -20,6 +20,7 @@ import { requirementsOfSad } from "../l4_trust/mod.ts";
 import type { InferenceRequest } from "../l5_api/mod.ts";
 import { InferenceError } from "./inference_error.ts";
 import { type AnswerEvent, inferOver } from "./inference_client.ts";
+import { isUnreachable, Reachability } from "./reachability.ts";
 import type { Session } from "./session.ts";
 import type { SessionPool } from "./session_pool.ts";
 
@@ -67,20 +68,32 @@ export interface InferenceRouterOptions {
 export class InferenceRouter {
   readonly breakers = new CircuitBreakers();
   readonly #options: InferenceRouterOptions;
+  readonly #reachability: Reachability;
   #requests = 0;
 
   constructor(options: InferenceRouterOptions) {
     this.#options = options;
+    const { clock, pool, table } = options;
+    this.#reachability = new Reachability(
+      clock,
+      pool,
+      (nodeId) => table.snapshot().node(nodeId)?.endpoints,
+    );
+  }
+
+  /** Stops looking for lost nodes. */
+  close(): void {
+    this.#reachability.close();
   }
 
   /** Everything the table says about a SAD, without asking anybody. */
-  resolve(sad: Sad, exclude?: ReadonlyMap<string, string>): Resolution {
+  resolve(sad: Sad): Resolution {
     const { table, clock } = this.#options;
     return resolve(table.snapshot(), sad, {
       ...this.#options.resolve,
       nowUs: clock.nowUs(),
       breakers: this.breakers,
-      exclude,
+      exclude: this.#reachability.reasons(),
     });
   }
 
@@ -159,7 +172,8 @@ export class InferenceRouter {
       } catch (thrown) {
         if (signal.aborted) throw thrown;
         const error = InferenceError.from(thrown);
-        if (error.isNodeFault) this.breakers.failure(candidate.nodeId, clock.nowUs());
+        if (isUnreachable(error)) this.#reachability.lost(candidate.nodeId);
+        else if (error.isNodeFault) this.breakers.failure(candidate.nodeId, clock.nowUs());
         if (handedOut || !error.retryable || number === order.length) throw error;
         options.onTrace?.({ type: "retry", number, candidate, error });
       }
@@ -235,4 +249,4 @@ function notFound(sad: Sad, resolution: Resolution): InferenceError {
 }
 
 /** The only reason against a candidate, where asking again later can help. */
-const PASSING = /^(?:draining|circuit [^;]*)$/;
+const PASSING = /^(?:draining|circuit [^;]*|unreachable for \d+ s)$/;

@@ -36,7 +36,7 @@ function mistakes(text: string, more: ConfigSources = {}): string[] {
 
 Deno.test("config: an empty file is a whole config of defaults", () => {
   const { config, secrets, warnings } = load("");
-  assert.deepEqual(config.link.listen, [{ host: "0.0.0.0", port: 6477 }]);
+  assert.deepEqual(config.link.listen, { host: "0.0.0.0", port: 6477 });
   assert.deepEqual(config.admin.listen, { host: "127.0.0.1", port: 6478 });
   assert.deepEqual(config.bridge.listen, { host: "127.0.0.1", port: 6479 });
   assert.deepEqual(config.routing.weights, { ...WEIGHTS_DEFAULT });
@@ -88,8 +88,8 @@ for (
       'node.yaml:3: bridge.listen: is "1.2.3.4:x", expected host:port or [ipv6]:port, ' +
       "port 6479 if none",
     ]],
-    ["a bad address in a list", "link:\n  listen:\n    - 1.2.3.4\n    - 'h:99999'", [
-      'node.yaml:4: link.listen[1]: is "h:99999", expected host:port or [ipv6]:port, ' +
+    ["a bad address in a list", "link:\n  advertise:\n    - 1.2.3.4\n    - 'h:99999'", [
+      'node.yaml:4: link.advertise[1]: is "h:99999", expected host:port or [ipv6]:port, ' +
       "port 6477 if none",
     ]],
     ["a bad SAD", "bridge:\n  aliases:\n    a: foo", [
@@ -230,7 +230,7 @@ Deno.test("config: a variable or flag may set text, numbers, booleans, lists and
     env: {
       NEXUS_NODE_NAME: "123",
       NEXUS_ADMIN_ENABLED: "false",
-      NEXUS_LINK_LISTEN: "127.0.0.1:1, [::1]:2",
+      NEXUS_LINK_LISTEN: "[::1]:2",
       NEXUS_LINK_FAULTS_LOSS_RATE: "0.2",
       NEXUS_PROVIDERS: "[{type: embedded, models: [{name: m, context: 32k}]}]",
       NEXUS_BRIDGE_ALIASES: '{"a":"ctx>=1k"}',
@@ -239,7 +239,7 @@ Deno.test("config: a variable or flag may set text, numbers, booleans, lists and
   });
   assert.equal(config.node.name, "123");
   assert.equal(config.admin.enabled, false);
-  assert.deepEqual(config.link.listen, [{ host: "127.0.0.1", port: 1 }, { host: "::1", port: 2 }]);
+  assert.deepEqual(config.link.listen, { host: "::1", port: 2 });
   assert.deepEqual(config.link.faults, { loss_rate: 0.2, seed: 7 });
   assert.deepEqual(config.mesh.seeds, [{ address: { host: "10.0.0.1", port: 5 } }]);
   assert.equal(config.providers[0].models[0].context, 32768);

@@ -7,7 +7,6 @@ import { z } from "zod";
 import { TOP_K_DEFAULT, WEIGHTS_DEFAULT } from "../../l2_route/mod.ts";
 import {
   address,
-  addresses,
   ADMIN_PORT,
   arch,
   BRIDGE_PORT,
@@ -47,8 +46,8 @@ const node = z.strictObject({
 
 const link = z.strictObject({
   listen: says(
-    addresses(LINK_PORT).prefault(`0.0.0.0:${LINK_PORT}`),
-    "Where the mesh port listens, host:port or a list of them",
+    address(LINK_PORT).prefault(`0.0.0.0:${LINK_PORT}`),
+    'Where the mesh port listens, host:port; "[::]:6477" takes IPv4 and IPv6',
   ),
   advertise: says(
     z.array(address(LINK_PORT)).max(16).default([]),

@@ -43,12 +43,6 @@ export function address(portDefault?: number) {
   );
 }
 
-/** One address or a list of them, as a list. */
-export function addresses(portDefault: number) {
-  return z.union([address(portDefault), z.array(address(portDefault)).max(16)])
-    .transform((value): SocketAddress[] => Array.isArray(value) ? value : [value]);
-}
-
 /** A node to meet first: an address, and its id when it must be that node. */
 export interface Seed {
   readonly address: SocketAddress;
