@@ -33,6 +33,7 @@ import {
   CloseReason,
   Connection,
   type ConnectionEvent,
+  FRAME_BYTES_DEFAULT,
   ReceiveResult,
   type StreamConfig,
 } from "../l3_stream/mod.ts";
@@ -56,7 +57,7 @@ import { splitNs } from "./wall_time.ts";
 export const HALF_OPEN_MAX = 1024;
 /** Half-open handshakes of one source address. */
 export const HALF_OPEN_PER_SOURCE_MAX = 64;
-/** Handshakes, open and half-open, and connections in all. */
+/** Handshakes, open and half-open, and connections in all, unless the options say less. */
 export const CONNECTIONS_MAX = 65_536;
 
 /** What the endpoint needs of a port's peer table. */
@@ -97,6 +98,8 @@ export interface EndpointOptions extends HandshakeConfig {
   /** Largest frame sent on a connection, bytes; grows with path MTU discovery later. */
   frameBytesMax?: number;
   stream?: Partial<StreamConfig>;
+  /** Connections and handshakes at once; default CONNECTIONS_MAX. */
+  connectionsMax?: number;
   /** Refuse new connections from others: false for a pure client. */
   acceptConnections?: boolean;
 }
@@ -134,12 +137,14 @@ export class Endpoint {
   readonly #events: EndpointEvent[] = [];
   readonly #info = new FrameInfo();
   readonly #frameBytesMax: number;
+  readonly #connectionsMax: number;
   #draining = false;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.nodeId = options.identity.nodeId;
-    this.#frameBytesMax = options.frameBytesMax ?? 1200;
+    this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_DEFAULT;
+    this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#reassembler = new Reassembler();
   }
 
@@ -163,7 +168,7 @@ export class Endpoint {
     if (entry === undefined) {
       throw new NexusError(
         "TOO_MANY_CONNECTIONS",
-        `cannot connect: ${CONNECTIONS_MAX} connections are open, expected fewer`,
+        `cannot connect: ${this.#entries.size} connections are open, expected fewer`,
       );
     }
     entry.client = new ClientHandshake({
@@ -535,7 +540,7 @@ export class Endpoint {
   // ── table ─────────────────────────────────────────────────────────────────────────────
 
   #newEntry(initiator: boolean, peer: number, address: SocketAddress): Entry | undefined {
-    if (this.#entries.size >= CONNECTIONS_MAX) return undefined;
+    if (this.#entries.size >= this.#connectionsMax) return undefined;
     const word = new Uint8Array(4);
     let id = 0;
     do {

@@ -24,6 +24,11 @@ export function createProviders({ config, secrets }: LoadedConfig): Provider[] {
   });
 }
 
+/** What a first mesh answers with before anything is configured: so that `nexus up` can be tried. */
+export function demoProvider(): Provider {
+  return new EmbeddedProvider({ name: "demo", models: [{ name: "nexus-demo" }] });
+}
+
 function embedded(config: ProviderConfig & { type: "embedded" }, name: string): Provider {
   return new EmbeddedProvider({
     name,

@@ -45,7 +45,7 @@ import { AdminServer } from "./admin/mod.ts";
 import { NodeBackend } from "./backend.ts";
 import { type BridgeServer, serveBridge } from "./bridge/mod.ts";
 import type { LoadedConfig } from "./config/mod.ts";
-import { createProviders } from "./create_providers.ts";
+import { createProviders, demoProvider } from "./create_providers.ts";
 import { LocalModels } from "./local_models.ts";
 import { nodeLog } from "./log.ts";
 import { Membership } from "./membership.ts";
@@ -113,9 +113,12 @@ export class Node {
       random: randomFill,
       unixMs: systemClock.unixMs,
     });
+    const { ca, isMember } = this.membership;
+    const makesMesh = ca !== undefined ||
+      (!isMember && loaded.secrets.join === undefined && config.mesh.seeds.length === 0);
     this.local = new LocalModels(
       this.membership.identity.nodeId,
-      createProviders(loaded),
+      !loaded.providersGiven && makesMesh ? [demoProvider()] : createProviders(loaded),
       config.node.region ?? 0,
     );
     this.service = new NodeService(this);
@@ -193,6 +196,9 @@ export class Node {
   async #start(): Promise<void> {
     const { config } = this.loaded;
     for (const warning of this.loaded.warnings) this.#log.warn(warning);
+    if (!this.loaded.providersGiven && this.local.providers.length > 0) {
+      this.#log.info("no providers are configured: the built-in model nexus-demo answers");
+    }
     for (const provider of this.local.providers) await provider.start();
     const invite = this.#invite();
     this.port = await this.#openPort(invite);
@@ -267,6 +273,7 @@ export class Node {
         ? this.membership.chain
         : newcomerChain(identity, this.port.vni, unixS, nodeEngine),
       roots: this.membership.roots,
+      connectionsMax: this.loaded.config.limits.connections_max,
       inviteSecret: this.membership.inviteSecret,
       stream: { keepAliveMs: KEEP_ALIVE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS },
       onSession: (session) => this.#accept(session),

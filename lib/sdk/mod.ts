@@ -8,6 +8,7 @@ export * from "./inference_router.ts";
 export * from "./inference_server.ts";
 export * from "./join.ts";
 export * from "./mesh.ts";
+export { isUnreachable } from "./reachability.ts";
 export * from "./serve.ts";
 export * from "./session.ts";
 export * from "./session_pool.ts";

@@ -117,9 +117,8 @@ for (
     ["a missing key", "providers:\n- type: openai", [
       "node.yaml:2: providers[0].url: is missing, expected text",
     ]],
-    ["a number out of range", "limits:\n  deadline_ms: 0\ntrust:\n  level: 5", [
-      "node.yaml:2: limits.deadline_ms: is 0, expected at least 1",
-      "node.yaml:4: trust.level: is 5, expected at most 4",
+    ["a number out of range", "# config\n\nrouting:\n  top_k: 65", [
+      "node.yaml:4: routing.top_k: is 65, expected at most 64",
     ]],
     [
       "a duplicate provider name",

@@ -46,6 +46,8 @@ export interface LoadedConfig {
   /** Never part of `config`, so that the config can be shown. */
   readonly secrets: Secrets;
   readonly file?: string;
+  /** `providers:` was said, be it an empty list. */
+  readonly providersGiven: boolean;
   /** What is allowed but unwise, one line each. */
   readonly warnings: readonly string[];
 }
@@ -91,7 +93,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   warnings.push(...unwise(config, secrets));
   mistakes.push(...found.map(place));
   if (mistakes.length > 0) throw new ConfigError(sorted(mistakes));
-  return { config, secrets, file, warnings };
+  return { config, secrets, file, warnings, providersGiven: raw.providers !== undefined };
 }
 
 function readFile(file: string): string {

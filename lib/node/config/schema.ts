@@ -208,7 +208,6 @@ const routing = z.strictObject({
 });
 
 const trust = z.strictObject({
-  level: says(z.int().min(0).max(4).default(1), "Attestation level that peers must have"),
   require_certified_capabilities: says(
     z.boolean().default(false),
     "Believe only advertised capabilities that the certificate claims",
@@ -218,7 +217,7 @@ const trust = z.strictObject({
 const limits = z.strictObject({
   request_bytes_max: says(
     z.int().min(1024).max(1 << 30).default(32 * 1024 * 1024),
-    "Largest request body, HTTP and mesh",
+    "Largest HTTP request body",
   ),
   deadline_ms: says(milliseconds.default(60_000), "Deadline of a request that names none"),
   drain_ms: says(milliseconds.default(10_000), "How long SIGTERM waits for running requests"),
@@ -247,7 +246,7 @@ export const configSchema = z.strictObject({
   providers: says(
     z.array(z.discriminatedUnion("type", [embeddedProvider, openaiProvider]))
       .max(PROVIDERS_MAX).default([]),
-    "What answers requests on this node; none: a node that only asks and forwards",
+    "What answers requests on this node; []: a node that only asks. Not set: the node that makes a mesh offers a built-in demo model",
   ),
   routing: says(routing.prefault({}), "How candidates are scored"),
   trust: says(trust.prefault({}), "What peers must prove"),
