@@ -12,12 +12,16 @@ import { findModel } from "./providers/mod.ts";
 export class LocalModels {
   readonly #nodeId: string;
   draining = false;
+  /** No other node offers anything: the stand-in, where there is one, answers. */
+  alone = true;
 
   constructor(
     nodeId: Uint8Array,
     readonly providers: readonly Provider[],
     /** ISO 3166-1 numeric, 0 unknown. */
     readonly region: number,
+    /** The provider that steps back as soon as another node has a model. */
+    readonly standIn?: Provider,
   ) {
     this.#nodeId = formatNodeId(nodeId);
   }
@@ -125,6 +129,7 @@ export class LocalModels {
 
   *#ready(): Generator<Provider> {
     for (const provider of this.providers) {
+      if (provider === this.standIn && !this.alone) continue;
       if (provider.health().state === "ready") yield provider;
     }
   }

@@ -116,10 +116,12 @@ export class Node {
     const { ca, isMember } = this.membership;
     const makesMesh = ca !== undefined ||
       (!isMember && loaded.secrets.join === undefined && config.mesh.seeds.length === 0);
+    const standIn = !loaded.providersGiven && makesMesh ? demoProvider() : undefined;
     this.local = new LocalModels(
       this.membership.identity.nodeId,
-      !loaded.providersGiven && makesMesh ? [demoProvider()] : createProviders(loaded),
+      standIn ? [standIn] : createProviders(loaded),
       config.node.region ?? 0,
+      standIn,
     );
     this.service = new NodeService(this);
     const startedS = Math.floor(this.startedMs / 1000);
@@ -196,8 +198,10 @@ export class Node {
   async #start(): Promise<void> {
     const { config } = this.loaded;
     for (const warning of this.loaded.warnings) this.#log.warn(warning);
-    if (!this.loaded.providersGiven && this.local.providers.length > 0) {
-      this.#log.info("no providers are configured: the built-in model nexus-demo answers");
+    if (this.local.standIn !== undefined) {
+      this.#log.info(
+        "no providers are configured: the built-in model nexus-demo answers until the mesh has another",
+      );
     }
     for (const provider of this.local.providers) await provider.start();
     const invite = this.#invite();
@@ -362,6 +366,8 @@ export class Node {
         } else {
           log.info("node is gone", { node: event.nodeId, why: event.why });
         }
+        // Not now: this is called while the store hands out its events.
+        if (this.local.standIn !== undefined) queueMicrotask(() => this.#advertise());
       },
       onRefused: (node, error) => log.warn("advertisement refused", { from: node, error }),
     });
@@ -531,6 +537,8 @@ export class Node {
 
   /** Brings table, certificate and advertisement up to date with what the providers offer. */
   #advertise(): void {
+    const { local, table } = this;
+    local.alone = table.nodeCount === (table.snapshot().node(this.nodeId) === undefined ? 0 : 1);
     const entries = this.local.draining ? [] : this.local.entries();
     const key = JSON.stringify([entries, this.advertised]);
     if (key === this.#advertised) return;

@@ -34,6 +34,9 @@ export async function* inferOver(
 ): AsyncGenerator<AnswerEvent> {
   const exchange = new InferenceExchange(requestId, request.stream);
   let wake: () => void = () => {};
+  /** Lets the chunk stream be read again after the caller has taken some. */
+  let resume: () => void = () => {};
+  let over = false;
   const release = session.guard();
   const onAbort = () => {
     exchange.fail(new ApiFault("CANCELLED", "cannot finish request: it was cancelled"));
@@ -48,7 +51,13 @@ export async function* inferOver(
     const answerChannel = answer;
     session.chunkTakers.set(requestId, async (channel, first) => {
       chunks = channel;
-      await pump(channel, exchange, () => wake(), first);
+      const room = async () => {
+        // Not reading is what slows the far provider down to the speed of whoever reads here.
+        while (!over && !exchange.wantsChunks) {
+          await new Promise<void>((resolve) => resume = resolve);
+        }
+      };
+      await pump(channel, exchange, () => wake(), first, room);
     });
     answer.send(encodeMessage("inferenceRequest", requestId, request))
       .then(() => pump(answerChannel, exchange, () => wake()))
@@ -58,6 +67,7 @@ export async function* inferOver(
       });
     for (;;) {
       const event = exchange.poll();
+      resume();
       if (event === undefined) {
         await new Promise<void>((resolve) => wake = resolve);
         continue;
@@ -70,6 +80,8 @@ export async function* inferOver(
       if (exchange.finished) return;
     }
   } finally {
+    over = true;
+    resume();
     release();
     signal.removeEventListener("abort", onAbort);
     session.chunkTakers.delete(requestId);
@@ -89,6 +101,7 @@ async function pump(
   exchange: InferenceExchange,
   wake: () => void,
   first?: Uint8Array,
+  room?: () => Promise<void>,
 ): Promise<void> {
   try {
     for (let message = first ?? await channel.receive();;) {
@@ -99,8 +112,7 @@ async function pump(
       }
       exchange.receive(decodeMessage(message));
       wake();
-      // Not reading is what slows the far provider down to the speed of whoever reads here.
-      while (!exchange.wantsChunks) await new Promise<void>((resolve) => setTimeout(resolve, 1));
+      await room?.();
       message = await channel.receive();
     }
   } catch (error) {

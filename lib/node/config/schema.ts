@@ -246,7 +246,7 @@ export const configSchema = z.strictObject({
   providers: says(
     z.array(z.discriminatedUnion("type", [embeddedProvider, openaiProvider]))
       .max(PROVIDERS_MAX).default([]),
-    "What answers requests on this node; []: a node that only asks. Not set: the node that makes a mesh offers a built-in demo model",
+    "What answers requests on this node; []: a node that only asks. Not set: the node that makes a mesh offers a built-in demo model until another node has one",
   ),
   routing: says(routing.prefault({}), "How candidates are scored"),
   trust: says(trust.prefault({}), "What peers must prove"),
