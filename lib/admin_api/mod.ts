@@ -4,3 +4,4 @@ export * from "./node.ts";
 export * from "./routes.ts";
 export * from "./infer.ts";
 export * from "./trust.ts";
+export * from "./certificate.ts";

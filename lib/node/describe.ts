@@ -1,11 +1,12 @@
 /** Records of the layers in the words of the admin API. */
-import { formatNodeId, formatSocketAddress, toHex } from "../base/mod.ts";
-import type {
-  CandidateInfo,
-  CertificateSummary,
-  ConnectionInfo,
-  InferEvent,
-  ResolveResponse,
+import { formatSocketAddress } from "../base/mod.ts";
+import {
+  type CandidateInfo,
+  type CertificateSummary,
+  type ConnectionInfo,
+  type InferEvent,
+  type ResolveResponse,
+  summarizeMic,
 } from "../admin_api/mod.ts";
 import { systemClock } from "../io/clock.ts";
 import { nodeEngine } from "../io/crypto.ts";
@@ -17,7 +18,7 @@ import {
   type Resolution,
   type Sad,
 } from "../l2_route/mod.ts";
-import { fingerprintOf, type Mic, SUITE_AES_256_GCM } from "../l4_trust/mod.ts";
+import { type Mic, SUITE_AES_256_GCM } from "../l4_trust/mod.ts";
 import type { Session, TraceEvent } from "../sdk/mod.ts";
 
 /** Country of a region number; undefined when it is not known. */
@@ -38,22 +39,7 @@ export function suiteText(suite: number): string {
 
 /** A certificate in words. */
 export function describeMic(mic: Mic): CertificateSummary {
-  const { claims, extensions } = mic;
-  return {
-    serial: toHex(mic.serial),
-    nodeId: formatNodeId(mic.nodeId),
-    publicKey: toHex(mic.publicKey),
-    fingerprint: toHex(fingerprintOf(mic.publicKey, nodeEngine)),
-    issuerNodeId: formatNodeId(mic.issuerNodeId),
-    notBeforeS: mic.notBefore,
-    notAfterS: mic.notAfter,
-    role: extensions.basicConstraints?.isCa ? "ca" : extensions.role ?? "unknown",
-    vni: extensions.tenant,
-    capabilities: capabilityWords(claims.capabilities ?? 0),
-    context: claims.contextWindow,
-    models: [...claims.modelNames ?? []],
-    bytes: mic.bytes.length,
-  };
+  return summarizeMic(mic, nodeEngine);
 }
 
 /** All candidates, the chosen one marked. */

@@ -16,7 +16,7 @@ const ARROWS: Record<string, readonly string[]> = {
 };
 const LAYERS = Object.keys(ARROWS).filter((name) => name !== "io");
 ARROWS.sdk = [...LAYERS, "io"];
-ARROWS.admin_api = ["base"];
+ARROWS.admin_api = ["base", "l2_route", "l4_trust"];
 ARROWS.node = [...ARROWS.sdk, "sdk", "admin_api"];
 ARROWS.ctl = ARROWS.node;
 ARROWS.cloud = ARROWS.node;
