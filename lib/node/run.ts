@@ -98,6 +98,7 @@ function announce(node: Node, options: RunOptions): void {
 
 /** A mistake that a restart cannot mend: exit status 78 for the service manager (EX_CONFIG). */
 export function isConfigMistake(error: unknown): boolean {
-  return error instanceof NexusError &&
+  // A lock is gone when the node that holds it has drained: that is worth another start.
+  return error instanceof NexusError && error.code !== "STATE_LOCKED" &&
     /^(CONFIG_|STATE_|INVALID_|NO_CERTIFICATE|OTHER_MESH)/.test(error.code);
 }

@@ -281,12 +281,10 @@ export class AdvertStore {
       rememberUs: Math.max(before?.rememberUs ?? 0, replayableUs),
     });
     this.#expiry.set(nodeId, expiresUs);
-    this.#emit(
-      nodeId,
-      advert.models.length === 0
-        ? { type: "removed", nodeId, why: "withdrawn" }
-        : { type: "updated", advert, expiresUs },
-    );
+    if (advert.models.length > 0) this.#emit(nodeId, { type: "updated", advert, expiresUs });
+    else if ((before?.advert?.models.length ?? 0) > 0) {
+      this.#emit(nodeId, { type: "removed", nodeId, why: "withdrawn" });
+    }
   }
 
   #expire(nodeId: string, nowUs: number): void {
