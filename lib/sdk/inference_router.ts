@@ -20,6 +20,7 @@ import { requirementsOfSad } from "../l4_trust/mod.ts";
 import type { InferenceRequest } from "../l5_api/mod.ts";
 import { InferenceError } from "./inference_error.ts";
 import { type AnswerEvent, inferOver } from "./inference_client.ts";
+import { joinSignals } from "./join_signals.ts";
 import { isUnreachable, Reachability } from "./reachability.ts";
 import type { Session } from "./session.ts";
 import type { SessionPool } from "./session_pool.ts";
@@ -108,9 +109,10 @@ export class InferenceRouter {
     const deadlineMs = request.deadlineMs || this.#options.deadlineMs || DEADLINE_MS_DEFAULT;
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), deadlineMs);
-    const signal = options.signal === undefined
-      ? deadline.signal
-      : AbortSignal.any([options.signal, deadline.signal]);
+    const { signal, release } = joinSignals(
+      deadline.signal,
+      ...options.signal ? [options.signal] : [],
+    );
     try {
       yield* this.#attempts(request, options, signal, startedUs, deadlineMs);
     } catch (error) {
@@ -127,6 +129,7 @@ export class InferenceRouter {
       throw error;
     } finally {
       clearTimeout(timer);
+      release();
     }
   }
 

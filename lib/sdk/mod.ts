@@ -7,6 +7,7 @@ export * from "./inference_error.ts";
 export * from "./inference_router.ts";
 export * from "./inference_server.ts";
 export * from "./join.ts";
+export * from "./join_signals.ts";
 export * from "./mesh.ts";
 export { isUnreachable } from "./reachability.ts";
 export * from "./serve.ts";

@@ -314,6 +314,7 @@ Deno.test("admin: metrics from another machine need the token", async () => {
     app.request("http://10.0.0.1/metrics", { headers: { host: "10.0.0.1", ...headers } }, {
       remoteHost,
       signal: new AbortController().signal,
+      closing: new AbortController().signal,
     });
   assert.equal((await scrape("10.0.0.2")).status, 401);
   assert.equal((await scrape("10.0.0.2", { authorization: `Bearer ${TOKEN}` })).status, 200);

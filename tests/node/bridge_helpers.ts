@@ -97,29 +97,6 @@ export class ManualSleep {
   }
 }
 
-/**
- * Allocates until an object that grew old before it was let go is gone: then the collection was a
- * full one, and whatever else was held only weakly is gone with it.
- */
-export async function collectGarbage(): Promise<void> {
-  const holder: { sentinel?: object } = { sentinel: {} };
-  const watched = new WeakRef(holder.sentinel!);
-  for (let turn = 0; turn < 3; turn++) await allocate();
-  holder.sentinel = undefined;
-  for (let turn = 0; watched.deref() !== undefined; turn++) {
-    if (turn > 500) throw new Error("no full garbage collection happened");
-    await allocate();
-  }
-}
-
-/** Weak references are strong until the end of a turn, so each allocation is one of its own. */
-async function allocate(): Promise<void> {
-  let junk: unknown[] = [];
-  for (let i = 0; i < 200_000; i++) junk.push({ i });
-  junk = [];
-  await new Promise((resolve) => setTimeout(resolve, 0));
-}
-
 /** Lets sockets and microtasks run until the condition holds; no clock decides the test. */
 export async function until(condition: () => boolean): Promise<void> {
   for (let turn = 0; !condition(); turn++) {

@@ -6,7 +6,7 @@
  */
 import { errorMessage, formatNodeId, NexusError } from "../../base/mod.ts";
 import type { Resolution } from "../../l2_route/mod.ts";
-import { NexusClient, type RoutedEvent, type Session } from "../../sdk/mod.ts";
+import { joinSignals, NexusClient, type RoutedEvent, type Session } from "../../sdk/mod.ts";
 import type { Context } from "../context.ts";
 import { formatMs, printableLines } from "../output/values.ts";
 import { LocalMesh, type RunningNode } from "./local_mesh.ts";
@@ -32,7 +32,7 @@ const LOG_LINES_SHOWN = 20;
 /** Runs it. Whatever happens, no process and no file is left behind. */
 export async function runDemo(context: Context, options: DemoOptions): Promise<void> {
   await context.interruptible(async (interrupt) => {
-    const signal = AbortSignal.any([interrupt, AbortSignal.timeout(DEMO_MS_MAX)]);
+    const { signal } = joinSignals(interrupt, AbortSignal.timeout(DEMO_MS_MAX));
     const { terminal, isMachine } = context;
     const story = isMachine
       ? new Story((text) => terminal.err(text), context.errPaint, printableLines)
@@ -112,7 +112,7 @@ async function joinClient(
   try {
     await client.mesh.until(
       () => client.table.nodeCount >= nodes.length,
-      AbortSignal.any([signal, AbortSignal.timeout(ADVERTISED_MS_MAX)]),
+      joinSignals(signal, AbortSignal.timeout(ADVERTISED_MS_MAX)).signal,
     );
   } catch (thrown) {
     const { nodeCount } = client.table;

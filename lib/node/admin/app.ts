@@ -25,6 +25,7 @@ import {
   TrustMic,
   VersionInfo,
 } from "../../admin_api/mod.ts";
+import { joinSignals } from "../../sdk/mod.ts";
 import type { AdminBackend } from "./backend.ts";
 import { errorResponse, invalidRequest, malformedJson } from "./errors.ts";
 import { eventStream } from "./event_stream.ts";
@@ -245,12 +246,20 @@ function actions(
     }),
     async (c) => {
       const stopper = new AbortController();
-      const signal = AbortSignal.any([c.env.signal, stopper.signal]);
-      const events = backend.infer(c.req.valid("json"), signal);
+      const { signal, release } = joinSignals(c.env.signal, c.env.closing, stopper.signal);
+      const events = thenRelease(backend.infer(c.req.valid("json"), signal), release);
       // A Response of its own: the route's type knows no streams.
       return await eventStream(events, () => stopper.abort(), onFault) as never;
     },
   );
+}
+
+async function* thenRelease<E>(events: AsyncIterable<E>, release: () => void): AsyncGenerator<E> {
+  try {
+    yield* events;
+  } finally {
+    release();
+  }
 }
 
 function json<T extends z.ZodType>(schema: T, description: string) {

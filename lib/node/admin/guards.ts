@@ -8,6 +8,8 @@ export interface Bindings {
   readonly remoteHost: string;
   /** Fires when the caller goes away or the server closes. */
   readonly signal: AbortSignal;
+  /** Fires when the server closes. */
+  readonly closing: AbortSignal;
 }
 
 /** Environment type of the Hono app. */

@@ -48,7 +48,8 @@ export class AdminServer {
         (request, { remoteAddr }) =>
           app.fetch(request, {
             remoteHost: remoteAddr.hostname,
-            signal: AbortSignal.any([request.signal, this.#closing.signal]),
+            signal: request.signal,
+            closing: this.#closing.signal,
           }),
       );
     } catch (thrown) {

@@ -26,7 +26,7 @@ import {
 } from "../inference.ts";
 import { chooseModel } from "./choose.ts";
 import { Gate } from "./gate.ts";
-import { joinSignals } from "./join_signals.ts";
+import { joinSignals } from "../../sdk/mod.ts";
 import { code, countTokens, prose, sample, splitTokens, StopFilter } from "./tokens.ts";
 
 /** A model of the embedded provider; everything but the name has a default. */

@@ -30,7 +30,7 @@ import {
   guessCapabilities,
   LATENCY_MS_DEFAULT,
 } from "./model_defaults.ts";
-import { joinSignals } from "./join_signals.ts";
+import { joinSignals } from "../../sdk/mod.ts";
 import { AnswerReader } from "./openai_events.ts";
 import { SseParser } from "./sse.ts";
 import { connectionError, UpstreamFault } from "./upstream_errors.ts";

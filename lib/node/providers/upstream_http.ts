@@ -4,7 +4,7 @@
  */
 import { clip } from "../../base/mod.ts";
 import { cancelled, InferenceError, type Sleep } from "../inference.ts";
-import { joinSignals } from "./join_signals.ts";
+import { joinSignals } from "../../sdk/mod.ts";
 import {
   connectionError,
   ERROR_BODY_BYTES_MAX,
@@ -61,6 +61,7 @@ export class Upstream {
   /** HTTP/1.1 only: HTTP/2 of this runtime stalls on small bodies (shared/runtime.md). */
   readonly #client = Deno.createHttpClient({ http2: false });
   #heardOfUnixMs = -Infinity;
+  #closed = false;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
@@ -75,7 +76,11 @@ export class Upstream {
         "answer",
         () => this.#fetch(path, { method: "GET" }, limit.signal),
       );
-      return await limit.within(timeouts.connectMs, "answer", () => readText(response));
+      return await limit.within(
+        timeouts.connectMs,
+        "answer",
+        () => readText(response, limit.signal),
+      );
     });
   }
 
@@ -90,7 +95,7 @@ export class Upstream {
             this.#fetch(path, jsonPost(body), limit.signal),
             this.#unreachable(limit),
           ]);
-          return await readText(response);
+          return await readText(response, limit.signal);
         }),
     );
   }
@@ -99,8 +104,10 @@ export class Upstream {
   async *stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const { what, timeouts } = this.#options;
     const limit = new Limit(this.#options, signal);
+    let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+    // Not left to fetch: once the garbage collector has taken the Request, it hears no abort.
+    limit.signal.addEventListener("abort", () => reader?.cancel().catch(() => {}));
     try {
-      let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
       let piece = await limit.within(timeouts.firstByteMs, "begin its answer", async () => {
         const response = await Promise.race([
           this.#fetch(path, jsonPost(body), limit.signal),
@@ -111,7 +118,7 @@ export class Upstream {
           throw connectionError(
             what,
             "stream from",
-            `it answered ${clip(await readText(response))}`,
+            `it answered ${clip(await readText(response, limit.signal))}`,
           );
         }
         reader = response.body?.getReader();
@@ -129,8 +136,10 @@ export class Upstream {
     }
   }
 
+  /** Closes idle connections; a second call does nothing. */
   close(): void {
-    this.#client.close();
+    if (!this.#closed) this.#client.close();
+    this.#closed = true;
   }
 
   async #limited<T>(signal: AbortSignal, work: (limit: Limit) => Promise<T>): Promise<T> {
@@ -162,7 +171,7 @@ export class Upstream {
     });
     this.#heardOfUnixMs = unixMs();
     if (response.ok) return response;
-    const body = await readText(response, ERROR_BODY_BYTES_MAX);
+    const body = await readText(response, signal, ERROR_BODY_BYTES_MAX);
     throw statusError(what, response.status, body, response.headers, unixMs());
   }
 
@@ -236,7 +245,10 @@ class Limit {
       throw fault;
     });
     try {
-      return await Promise.race([work(), late, aborted(this.signal, done.signal)]);
+      const result = await Promise.race([work(), late, aborted(this.signal, done.signal)]);
+      // A read that was cancelled looks like the end of the body.
+      if (this.signal.aborted) throw this.signal.reason;
+      return result;
     } finally {
       done.abort();
     }
@@ -264,15 +276,25 @@ function jsonPost(body: unknown): RequestInit {
   };
 }
 
-/** Text of a body, cut (and the rest never read) at the limit. */
-async function readText(response: Response, bytesMax = ANSWER_BYTES_MAX): Promise<string> {
+/** Text of a body, cut (and the rest never read) at the limit, or when the signal aborts. */
+async function readText(
+  response: Response,
+  signal: AbortSignal,
+  bytesMax = ANSWER_BYTES_MAX,
+): Promise<string> {
+  const reader = response.body?.getReader();
+  const leave = () => reader?.cancel().catch(() => {});
+  signal.addEventListener("abort", leave, { once: true });
   const decoder = new TextDecoder();
   let text = "";
   let left = bytesMax;
-  for await (const piece of response.body ?? []) {
-    text += decoder.decode(piece.subarray(0, left), { stream: true });
-    left -= piece.length;
-    if (left <= 0) break;
+  while (left > 0) {
+    const piece = await reader?.read();
+    if (piece === undefined || piece.done) break;
+    text += decoder.decode(piece.value.subarray(0, left), { stream: true });
+    left -= piece.value.length;
   }
+  signal.removeEventListener("abort", leave);
+  if (left <= 0) leave();
   return text + decoder.decode();
 }
