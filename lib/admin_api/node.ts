@@ -115,10 +115,14 @@ export type ConnectionList = z.infer<typeof ConnectionList>;
 /** Longest drain deadline that a request may ask for: an hour. */
 export const DRAIN_MS_MAX = 3_600_000;
 
-/** `POST /api/v1/drain` and `/shutdown`; an empty body means the node's own deadline. */
-export const DrainRequest = z.strictObject({
+/** `POST /api/v1/shutdown`; an empty body means the node's own deadline. */
+export const ShutdownRequest = z.strictObject({
   deadlineMs: z.number().int().min(0).max(DRAIN_MS_MAX).optional(),
-}).meta({ id: "DrainRequest" });
+}).meta({ id: "ShutdownRequest" });
+export type ShutdownRequest = z.infer<typeof ShutdownRequest>;
+
+/** `POST /api/v1/drain`: an empty object. Drained nodes wait for `shutdown`. */
+export const DrainRequest = z.strictObject({}).meta({ id: "DrainRequest" });
 export type DrainRequest = z.infer<typeof DrainRequest>;
 
 /** Accepted: the node finishes what runs. */

@@ -55,7 +55,7 @@ import { splitNs } from "./wall_time.ts";
 
 /** Half-open handshakes a server keeps in all (docs/protocol.md §4.1). */
 export const HALF_OPEN_MAX = 1024;
-/** Half-open handshakes of one source address. */
+/** Half-open handshakes of one IP address, whatever its ports. */
 export const HALF_OPEN_PER_SOURCE_MAX = 64;
 /** Handshakes, open and half-open, and connections in all, unless the options say less. */
 export const CONNECTIONS_MAX = 65_536;
@@ -362,7 +362,7 @@ export class Endpoint {
       known.server!.repeatAccept(frameBytes);
       return this.#enqueue(known);
     }
-    const ofSource = this.#halfOpenBySource.get(source) ?? 0;
+    const ofSource = this.#halfOpenBySource.get(address.host) ?? 0;
     if (this.#halfOpen.size >= HALF_OPEN_MAX || ofSource >= HALF_OPEN_PER_SOURCE_MAX) {
       return this.counters.drop("half_open_limit");
     }
@@ -383,7 +383,7 @@ export class Endpoint {
     entry.server = server;
     entry.helloKey = key;
     this.#halfOpen.set(key, entry);
-    this.#halfOpenBySource.set(source, ofSource + 1);
+    this.#halfOpenBySource.set(address.host, ofSource + 1);
     this.#enqueue(entry);
   }
 
@@ -392,9 +392,9 @@ export class Endpoint {
     const handshake = entry.client ?? entry.server;
     if (handshake === undefined || entry.failed) return;
     if (handshake.error !== undefined) {
+      // The entry stays half-open until its deadline, so that a repeated HELLO starts nothing new.
       entry.failed = true;
       this.counters.handshakesFailed++;
-      this.#forgetHalfOpen(entry);
       if (entry.connection !== undefined) {
         // The server refused our FINISH after we had begun to send.
         this.#events.push({
@@ -571,9 +571,10 @@ export class Endpoint {
     if (entry.helloKey === undefined) return;
     this.#halfOpen.delete(entry.helloKey);
     entry.helloKey = undefined;
-    const left = (this.#halfOpenBySource.get(entry.source) ?? 1) - 1;
-    if (left > 0) this.#halfOpenBySource.set(entry.source, left);
-    else this.#halfOpenBySource.delete(entry.source);
+    const { host } = entry.address;
+    const left = (this.#halfOpenBySource.get(host) ?? 1) - 1;
+    if (left > 0) this.#halfOpenBySource.set(host, left);
+    else this.#halfOpenBySource.delete(host);
   }
 
   #remove(entry: Entry): void {

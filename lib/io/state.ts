@@ -213,17 +213,29 @@ export class State {
 
   // --- what the CA issued ---------------------------------------------------------------
 
-  /** Records an issued certificate. */
+  /** Records an issued certificate and forgets those that have expired. */
   addIssued({ serial, nodeId, notAfterS, mic, inviteId }: IssuedMic, unixMs: number): void {
-    this.#run(
-      "INSERT OR IGNORE INTO issued VALUES (?, ?, ?, ?, ?, ?)",
-      serial,
+    this.#transaction(() => {
+      this.#run("DELETE FROM issued WHERE not_after_s < ?", Math.floor(unixMs / 1000));
+      this.#run(
+        "INSERT OR IGNORE INTO issued VALUES (?, ?, ?, ?, ?, ?)",
+        serial,
+        nodeId,
+        notAfterS,
+        mic,
+        inviteId ?? null,
+        unixMs,
+      );
+    });
+  }
+  /** How many certificates a node was issued since then. */
+  issuedSince(nodeId: Uint8Array, unixMs: number): number {
+    const row = this.#get(
+      "SELECT count(*) AS n FROM issued WHERE node_id = ? AND issued_ms >= ?",
       nodeId,
-      notAfterS,
-      mic,
-      inviteId ?? null,
       unixMs,
     );
+    return Number(row?.n);
   }
   /** Certificates issued, newest first; of one node when `nodeId` is given. */
   issued(nodeId?: Uint8Array): IssuedMic[] {

@@ -24,7 +24,12 @@ export {
   verifyChain,
   verifySelfSigned,
 } from "./mic/chain.ts";
-export { checkRequirements, type MicRequirements, requirementsOfSad } from "./mic/requirements.ts";
+export {
+  ANY_MODEL_NAME,
+  checkRequirements,
+  type MicRequirements,
+  requirementsOfSad,
+} from "./mic/requirements.ts";
 export { createCsr, type Csr, CSR_BYTES_MAX, verifyCsr } from "./csr.ts";
 export {
   CertificateAuthority,

@@ -1,9 +1,9 @@
 /** The providers of this node as one: what they offer, how busy they are, and who answers. */
-import { formatNodeId, NexusError } from "../base/mod.ts";
+import { formatNodeId, NexusError, utf8 } from "../base/mod.ts";
 import { decodeSad, type ModelEntry } from "../l2_route/mod.ts";
 import type { FinishReason, HealthStatus, InferenceRequest } from "../l5_api/mod.ts";
 import { FINISH_REASONS } from "../l5_api/mod.ts";
-import type { MicClaims } from "../l4_trust/mod.ts";
+import { ANY_MODEL_NAME, type MicClaims } from "../l4_trust/mod.ts";
 import { type AnswerEvent, InferenceError } from "../sdk/mod.ts";
 import type { Provider, ProviderModel } from "./inference.ts";
 import { findModel } from "./providers/mod.ts";
@@ -44,7 +44,7 @@ export class LocalModels {
     return {
       capabilities: entries.reduce((bits, entry) => (bits | entry.capabilities) >>> 0, 0),
       contextWindow: Math.max(...entries.map((entry) => entry.context)),
-      modelNames: entries.map((entry) => entry.name).sort(),
+      modelNames: namesToClaim(entries.map((entry) => entry.name).sort()),
       ...(this.region === 0 ? {} : { regions: [this.region] }),
     };
   }
@@ -151,6 +151,15 @@ export class LocalModels {
       maxConcurrency: model.maxConcurrency,
     };
   }
+}
+
+/** The certificate travels in one ACCEPT, which may have three times the bytes of a HELLO. */
+const CLAIMED_NAME_BYTES_MAX = 1_024;
+
+/** The names, or the claim of every name when they would not fit a handshake. */
+function namesToClaim(names: readonly string[]): readonly string[] {
+  const bytes = names.reduce((sum, name) => sum + 3 + utf8(name).length, 0);
+  return bytes <= CLAIMED_NAME_BYTES_MAX ? names : [ANY_MODEL_NAME];
 }
 
 /** Upstreams invent reasons; the wire has a closed list. */

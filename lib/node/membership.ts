@@ -13,7 +13,9 @@ import {
   readMessageHeader,
 } from "../l5_api/mod.ts";
 import {
+  ANY_MODEL_NAME,
   CertificateAuthority,
+  CLOCK_SKEW_S,
   createCsr,
   type CryptoEngine,
   decodeMic,
@@ -28,8 +30,12 @@ import {
 } from "../l4_trust/mod.ts";
 import type { Handlers, Session } from "../sdk/mod.ts";
 
-/** Life of a client's certificate: a day, so that a lost one is soon worthless. */
+/** Life of a client's certificate: a day, renewed by clients that run longer. */
 export const CLIENT_MIC_LIFE_S = 86_400;
+
+/** A node asks again when its models change; more often than this is no honest need. */
+const ISSUED_PER_WINDOW_MAX = 6;
+const ISSUE_WINDOW_MS = 60_000;
 
 export interface MembershipOptions {
   state: State;
@@ -108,7 +114,7 @@ export class Membership {
     const names = new Set(own.modelNames);
     return ((claims.capabilities ?? 0) & ~(own.capabilities ?? 0)) === 0 &&
       (claims.contextWindow ?? 0) <= (own.contextWindow ?? 0) &&
-      (claims.modelNames ?? []).every((name) => names.has(name)) &&
+      (names.has(ANY_MODEL_NAME) || (claims.modelNames ?? []).every((name) => names.has(name))) &&
       JSON.stringify(claims.regions ?? []) === JSON.stringify(own.regions ?? []);
   }
 
@@ -211,6 +217,10 @@ export class Membership {
     }
     const unixS = this.#unixS();
     const role = invited ? request.extensions.role ?? "client" : session.peerRole ?? "client";
+    if (!invited && session.handshake.peerMic.leaf.notAfter + CLOCK_SKEW_S < unixS) {
+      throw new ApiFault("TRUST_FAILURE", "cannot issue: the certificate shown has expired");
+    }
+    this.#checkRate(request.nodeId);
     if (invited && inviteId !== undefined) {
       // Asking again (the answer was lost) does not cost a second use.
       const again = state.issued(request.nodeId).some((mic) =>
@@ -220,7 +230,8 @@ export class Membership {
         throw new ApiFault("TRUST_FAILURE", "cannot issue: the invite is used up or has expired");
       }
     }
-    const mic = ca.issue(request, {
+    // A client answers nobody: its certificate says who it is, and nothing else.
+    const mic = ca.issue(role === "client" ? { ...request, claims: {} } : request, {
       unixS,
       vni,
       role,
@@ -228,6 +239,17 @@ export class Membership {
     });
     this.#record(mic, inviteId);
     return ca.chainOf(mic);
+  }
+
+  /** Each certificate costs a signature and a durable write: nobody gets many of them. */
+  #checkRate(nodeId: Uint8Array): void {
+    const sinceMs = this.#options.unixMs() - ISSUE_WINDOW_MS;
+    if (this.#options.state.issuedSince(nodeId, sinceMs) < ISSUED_PER_WINDOW_MAX) return;
+    throw new ApiFault(
+      "RATE_LIMITED",
+      `cannot issue: this key got ${ISSUED_PER_WINDOW_MAX} certificates within a minute`,
+      { retryAfterMs: ISSUE_WINDOW_MS },
+    );
   }
 
   #issueOwn(vni: number, claims: MicClaims): void {

@@ -59,6 +59,8 @@ import { VERSION } from "./version.ts";
 const UPKEEP_MS = 1_000;
 /** Longest pause between two tries to reach a seed. */
 const SEED_RETRY_MS_MAX = 30_000;
+/** Longest pause between two tries to get a certificate. */
+const RENEW_RETRY_MS_MAX = 60_000;
 /** How long a start waits for its seeds before it goes on without them. */
 const SEED_START_MS = 6_000;
 
@@ -98,9 +100,12 @@ export class Node {
   #advertised = "";
   #renewAtS = Infinity;
   #renewing = false;
+  #renewFailures = 0;
+  #renewAgainMs = 0;
   #upkeep?: ReturnType<typeof setInterval>;
   #resolveStopped!: () => void;
   #stopping?: Promise<void>;
+  #closed = false;
 
   private constructor(readonly loaded: LoadedConfig) {
     const { config } = loaded;
@@ -212,7 +217,13 @@ export class Node {
     this.#startServers();
     this.#openSeeds(invite);
     await this.#firstSeeds();
-    this.#upkeep = setInterval(() => this.#lookAfter(), UPKEEP_MS);
+    this.#upkeep = setInterval(() => {
+      try {
+        this.#lookAfter();
+      } catch (error) {
+        this.#log.error("upkeep failed", { error });
+      }
+    }, UPKEEP_MS);
     this.state = "running";
     this.#log.info("node is up", {
       node: this.nodeId,
@@ -281,6 +292,7 @@ export class Node {
       inviteSecret: this.membership.inviteSecret,
       stream: { keepAliveMs: KEEP_ALIVE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS },
       onSession: (session) => this.#accept(session),
+      onFault: (error) => this.#log.error("a session failed", { error }),
       onHandshakeFailed: (error) => {
         this.metrics.handshake("server", error.code, 0);
         handshakes.warn("handshake refused", { error });
@@ -513,7 +525,7 @@ export class Node {
       ...inferenceHandlers({
         clock: systemClock,
         nodeId: this.membership.identity.nodeId,
-        answer: (request, signal) => this.service.answerHere(request, signal),
+        answer: (request, signal) => this.service.answerPeer(request, signal),
       }),
     });
     if (peerRole === "node") {
@@ -522,17 +534,24 @@ export class Node {
     }
   }
 
+  /** Notes a node for the next start; durable writes do not belong into the turn of the loop. */
   #remember(nodeId: Uint8Array, endpoints: readonly string[]): void {
     if (equalBytes(nodeId, this.membership.identity.nodeId)) return;
     const session = this.pool.sessions.get(formatNodeId(nodeId));
-    this.#state.putPeer({
+    const peer: PeerRecord = {
       nodeId,
       addresses: endpoints.map((text) => parseSocketAddress(text)),
       lastSeenMs: systemClock.unixMs(),
-      fingerprint: session === undefined
-        ? undefined
-        : fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
-    });
+      fingerprint: session && fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
+    };
+    setTimeout(() => {
+      if (this.#closed) return;
+      try {
+        this.#state.putPeer(peer);
+      } catch (error) {
+        this.#log.error("cannot note a peer", { error });
+      }
+    }, 0);
   }
 
   /** Brings table, certificate and advertisement up to date with what the providers offer. */
@@ -567,26 +586,30 @@ export class Node {
     this.mesh.update();
   }
 
-  /** Gets a new certificate from the CA, wherever it is; tried again by the next upkeep. */
+  /** Gets a new certificate from the CA, wherever it is; tried again by a later upkeep. */
   async #renew(): Promise<void> {
-    if (this.#renewing) return;
+    if (this.#renewing || systemClock.unixMs() < this.#renewAgainMs) return;
     const claims = this.local.claims();
     if (this.membership.reissueHere(claims)) return;
     this.#renewing = true;
+    const log = nodeLog("trust");
     try {
       for (const session of this.pool.sessions.values()) {
         try {
-          this.membership.renewed(
-            await requestCertificate(session, this.membership.csr(claims), ""),
-          );
-          nodeLog("trust").info("certificate renewed", {
-            notAfterS: this.membership.mic?.notAfter,
-          });
+          const csr = this.membership.csr(claims);
+          this.membership.renewed(await requestCertificate(session, csr, ""));
+          log.info("certificate renewed", { notAfterS: this.membership.mic?.notAfter });
+          this.#renewFailures = 0;
           return;
         } catch (error) {
           if (!(error instanceof NexusError)) throw error; // Not the CA, or gone: ask the next.
         }
       }
+      const pauseMs = Math.min(RENEW_RETRY_MS_MAX, 1_000 * 2 ** this.#renewFailures++);
+      this.#renewAgainMs = systemClock.unixMs() + pauseMs;
+      log.warn("no connected node renews the certificate; new models wait for it", {
+        retryMs: pauseMs,
+      });
     } finally {
       this.#renewing = false;
     }
@@ -614,6 +637,7 @@ export class Node {
     if (this.driver !== undefined) await this.driver.close();
     else await this.port?.close();
     for (const provider of this.local.providers) await provider.stop();
+    this.#closed = true;
     this.#state.close();
   }
 }

@@ -1,5 +1,5 @@
 /** The node as a command: config, signals, what is printed when it is up. */
-import { formatSocketAddress, NexusError } from "../base/mod.ts";
+import { errorMessage, formatSocketAddress, NexusError } from "../base/mod.ts";
 import { findConfigFile, loadConfig } from "./config/mod.ts";
 import { startLog } from "./log.ts";
 import { Node } from "./node.ts";
@@ -37,7 +37,10 @@ export async function runNode(options: RunOptions): Promise<number> {
   let signals = 0;
   const onSignal = () => {
     if (++signals > 1) Deno.exit(130);
-    node.stop();
+    node.stop().catch((error) => {
+      console.error(`nexus: cannot stop cleanly: ${errorMessage(error)}`);
+      Deno.exit(1);
+    });
   };
   Deno.addSignalListener("SIGTERM", onSignal);
   Deno.addSignalListener("SIGINT", onSignal);
@@ -100,5 +103,5 @@ function announce(node: Node, options: RunOptions): void {
 export function isConfigMistake(error: unknown): boolean {
   // A lock is gone when the node that holds it has drained: that is worth another start.
   return error instanceof NexusError && error.code !== "STATE_LOCKED" &&
-    /^(CONFIG_|STATE_|INVALID_|NO_CERTIFICATE|OTHER_MESH)/.test(error.code);
+    /^(CONFIG_|STATE_|INVALID_|NO_CERTIFICATE|OTHER_MESH|VNI_MISMATCH)/.test(error.code);
 }

@@ -28,29 +28,52 @@ export class NodeService implements InferenceService {
     onTrace?: (event: TraceEvent) => void,
   ): AsyncGenerator<RoutedEvent> {
     const record = { side: "client", provider: "nexus" } as const;
-    yield* this.#measured(record, () =>
+    yield* this.#admitted(this.#measured(record, () =>
       this.#node.router.infer(request, {
         signal,
         onTrace: (event) => {
           if (event.type === "retry") this.#node.metrics.retry();
           onTrace?.(event);
         },
-      }));
+      })));
   }
 
-  /** Answers with a provider of this node: for the local candidate and for other nodes. */
+  /** Answers another node with a provider of this one. */
+  async *answerPeer(request: InferenceRequest, signal: AbortSignal): AsyncGenerator<AnswerEvent> {
+    yield* this.#admitted(this.answerHere(request, signal));
+  }
+
+  /** Answers with a provider of this node; the request was admitted already. */
   async *answerHere(request: InferenceRequest, signal: AbortSignal): AsyncGenerator<AnswerEvent> {
     const { local } = this.#node;
     const record = { side: "server", provider: local.providerOf(request).name } as const;
     yield* this.#measured(record, () => local.answer(request, signal));
   }
 
-  /** Counts a request in and out, whichever way it ends. */
+  /** Lets a request in, once, however many layers of this node it passes. */
+  async *#admitted<E>(events: AsyncGenerator<E>): AsyncGenerator<E> {
+    const { requests_max: max } = this.#node.loaded.config.limits;
+    if (this.active >= max) {
+      throw new InferenceError(
+        "MODEL_OVERLOADED",
+        `cannot take request: ${this.active} run on this node, expected fewer than ${max}`,
+        { retryable: true },
+      );
+    }
+    this.active++;
+    try {
+      yield* events;
+    } finally {
+      this.active--;
+      if (this.active === 0) this.#idle?.();
+    }
+  }
+
+  /** Measures a request, whichever way it ends. */
   async *#measured<E extends RoutedEvent | AnswerEvent>(
     record: { side: "client" | "server"; provider: string },
     begin: () => AsyncIterable<E>,
   ): AsyncGenerator<E> {
-    this.#enter();
     const startedUs = systemClock.nowUs();
     const elapsedS = () => (systemClock.nowUs() - startedUs) / 1e6;
     let model: string | undefined;
@@ -83,7 +106,6 @@ export class NodeService implements InferenceService {
         outputTokens: usage?.completion,
         error: outcome,
       });
-      this.#leave();
     }
   }
 
@@ -101,22 +123,5 @@ export class NodeService implements InferenceService {
       timer = setTimeout(resolve, deadlineMs);
     });
     clearTimeout(timer);
-  }
-
-  #enter(): void {
-    const { requests_max: max } = this.#node.loaded.config.limits;
-    if (this.active >= max) {
-      throw new InferenceError(
-        "MODEL_OVERLOADED",
-        `cannot take request: ${this.active} run on this node, expected fewer than ${max}`,
-        { retryable: true },
-      );
-    }
-    this.active++;
-  }
-
-  #leave(): void {
-    this.active--;
-    if (this.active === 0) this.#idle?.();
   }
 }

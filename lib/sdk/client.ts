@@ -17,7 +17,9 @@
  */
 import {
   type Clock,
+  formatNodeId,
   NexusError,
+  parseNodeId,
   parseSocketAddress,
   type RandomFill,
   type SocketAddress,
@@ -37,19 +39,28 @@ import { type InferenceRequest, inferenceRequest } from "../l5_api/mod.ts";
 import {
   advertVerifier,
   checkInviteTime,
+  createCsr,
   type CryptoEngine,
   decodeInvite,
+  decodeMic,
   Identity,
   type Invite,
+  renewalTimeS,
+  verifyChain,
 } from "../l4_trust/mod.ts";
 import { Driver } from "./driver.ts";
 import { InferenceError } from "./inference_error.ts";
 import { InferenceRouter, type RoutedEvent, type RouteOptions } from "./inference_router.ts";
-import { join, newcomerChain } from "./join.ts";
+import { join, newcomerChain, requestCertificate } from "./join.ts";
 import { Mesh } from "./mesh.ts";
 import { serve } from "./serve.ts";
+import type { Session } from "./session.ts";
 import { SessionPool } from "./session_pool.ts";
 
+/** Longest pause between two tries to find a node to follow. */
+const FOLLOW_RETRY_MS_MAX = 30_000;
+/** Shortest pause between two tries to renew the certificate. */
+const RENEW_RETRY_MS = 60_000;
 /** How long `join` waits for the first advertisement after it has its certificate. */
 const FIRST_ROUTES_MS = 5_000;
 
@@ -82,14 +93,26 @@ export class NexusClient {
   readonly mesh: Mesh;
   readonly pool: SessionPool;
   readonly router: InferenceRouter;
+  readonly #engine: CryptoEngine;
+  readonly #trust: { roots: Uint8Array[]; vni: number };
+  #chain: Uint8Array[];
+  #followed?: Session;
+  #closed = false;
+  #wake?: () => void;
+  #retryTimer?: ReturnType<typeof setTimeout>;
+  #renewTimer?: ReturnType<typeof setTimeout>;
 
   private constructor(
     readonly driver: Driver,
     readonly identity: Identity,
     invite: Invite,
+    chain: Uint8Array[],
     engine: CryptoEngine,
   ) {
     const { clock } = driver;
+    this.#engine = engine;
+    this.#chain = chain;
+    this.#trust = { roots: [invite.caFingerprint], vni: invite.vni };
     this.table = new RoutingTable();
     const verifier = advertVerifier({ roots: [invite.caFingerprint], vni: invite.vni, engine });
     const store = new AdvertStore({ nodeId: identity.nodeId, verifier });
@@ -143,7 +166,7 @@ export class NexusClient {
         name,
       });
       driver.endpoint.setChain(chain, [invite.caFingerprint]);
-      const client = new NexusClient(driver, identity, invite, engine);
+      const client = new NexusClient(driver, identity, invite, chain, engine);
       await client.#follow(invite);
       return client;
     } catch (error) {
@@ -202,25 +225,48 @@ export class NexusClient {
 
   /** Says goodbye to every node and frees socket and timers. */
   async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#renewTimer);
+    this.#wake?.();
     this.router.close();
     this.mesh.close();
     await this.driver.close();
     this.identity.wipe();
   }
 
+  /** Follows one node; when that ends, another, for as long as the client lives. */
   async #follow(invite: Invite): Promise<void> {
-    let last: unknown;
-    for (const { nodeId, address } of invite.seeds) {
+    await this.#followOne(this.#seeds(invite));
+    await this.mesh.until(() => this.table.nodeCount > 0, AbortSignal.timeout(FIRST_ROUTES_MS))
+      .catch((error) => {
+        if (error.code !== "TIMEOUT") throw error; // A mesh without models is no error here.
+      });
+    this.#keepFollowing(invite);
+    this.#scheduleRenewal();
+  }
+
+  /** Nodes that may be followed: those of the invite, then those that advertise. */
+  #seeds(invite: Invite): Seed[] {
+    const seeds: Seed[] = invite.seeds.map(({ nodeId, address }) => ({ nodeId, address }));
+    for (const { nodeId, endpoints } of this.table.snapshot().nodes()) {
+      for (const address of endpoints) seeds.push({ nodeId: parseNodeId(nodeId), address });
+    }
+    return seeds;
+  }
+
+  /** @throws what the last seed said */
+  async #followOne(seeds: readonly Seed[]): Promise<void> {
+    let last: unknown = new NexusError("UNREACHABLE", "cannot follow the mesh: no node is known");
+    for (const { nodeId, address } of seeds) {
       try {
-        const session = await this.pool.dialAddress(parseSocketAddress(address), nodeId);
+        const open = this.pool.sessions.get(formatNodeId(nodeId));
+        const session = open?.isOpen
+          ? open
+          : await this.pool.dialAddress(parseSocketAddress(address), nodeId);
+        this.#followed = session;
         this.mesh.follow(session).catch((error) => {
-          if (!(error instanceof NexusError)) throw error;
-        });
-        await this.mesh.until(
-          () => this.table.nodeCount > 0,
-          AbortSignal.timeout(FIRST_ROUTES_MS),
-        ).catch((error) => {
-          if (error.code !== "TIMEOUT") throw error; // A mesh without models is no error here.
+          if (!(error instanceof NexusError)) throw error; // The session ended: see below.
         });
         return;
       } catch (error) {
@@ -229,6 +275,53 @@ export class NexusClient {
     }
     throw last;
   }
+
+  async #keepFollowing(invite: Invite): Promise<void> {
+    for (let failures = 0; !this.#closed;) {
+      await this.#followed?.closed;
+      if (this.#closed) return;
+      try {
+        await this.#followOne(this.#seeds(invite));
+        failures = 0;
+      } catch {
+        const pauseMs = Math.min(FOLLOW_RETRY_MS_MAX, 500 * 2 ** failures++);
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+          this.#retryTimer = setTimeout(resolve, pauseMs);
+        });
+      }
+    }
+  }
+
+  /** A client's certificate lives for a day; one that runs longer asks for the next in time. */
+  #scheduleRenewal(): void {
+    const leaf = decodeMic(this.#chain[0], this.#engine);
+    const waitMs = renewalTimeS(leaf) * 1000 - this.driver.clock.unixMs();
+    this.#renewTimer = setTimeout(() => this.#renew(), Math.max(waitMs, RENEW_RETRY_MS));
+  }
+
+  async #renew(): Promise<void> {
+    for (const session of this.pool.sessions.values()) {
+      try {
+        const csr = createCsr(this.identity, {}, { role: "client" });
+        const chain = await requestCertificate(session, csr, "");
+        const { roots, vni } = this.#trust;
+        const unixS = Math.floor(this.driver.clock.unixMs() / 1000);
+        verifyChain(chain, { roots, vni, unixS, engine: this.#engine });
+        this.#chain = chain;
+        this.driver.endpoint.setChain(chain, roots);
+        break;
+      } catch (error) {
+        if (!(error instanceof NexusError)) throw error; // Not the CA, or gone: ask the next.
+      }
+    }
+    if (!this.#closed) this.#scheduleRenewal();
+  }
+}
+
+interface Seed {
+  readonly nodeId: Uint8Array;
+  readonly address: string;
 }
 
 function sadOf(sad: string | Sad): Sad {

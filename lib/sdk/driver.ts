@@ -20,6 +20,8 @@ export interface DriverOptions extends Omit<EndpointOptions, "peers"> {
   onSession?: (session: Session) => void;
   /** Called when a handshake that another end started fails. */
   onHandshakeFailed?: (error: NexusError) => void;
+  /** Called with what a callback of a session threw; that session has been ended. */
+  onFault?: (error: unknown) => void;
 }
 
 export type DialOptions = Omit<ConnectOptions, "address"> & { signal?: AbortSignal };
@@ -36,6 +38,7 @@ export class Driver {
   readonly port: Port;
   onSession?: (session: Session) => void;
   onHandshakeFailed?: (error: NexusError) => void;
+  onFault?: (error: unknown) => void;
 
   readonly #sessions = new Map<number, Session>();
   readonly #dials = new Map<number, Dial>();
@@ -43,11 +46,14 @@ export class Driver {
   readonly #tx = new Burst();
   #lostBefore = 0;
   #flushQueued = false;
+  /** No new dials; the goodbyes are under way. */
+  #draining = false;
   #closing = false;
   #loop: Promise<void>;
 
   constructor(options: DriverOptions) {
-    const { port, clock, onSession, onHandshakeFailed, ...endpoint } = options;
+    const { port, clock, onSession, onHandshakeFailed, onFault, ...endpoint } = options;
+    this.onFault = onFault;
     this.port = port;
     this.clock = clock;
     this.onSession = onSession;
@@ -77,7 +83,7 @@ export class Driver {
     const { signal, ...rest } = options;
     const address = await resolveSocketAddress(named);
     return await new Promise((resolve, reject) => {
-      if (this.#closing) return reject(new NexusError("CLOSED", "cannot connect: shutting down"));
+      if (this.#draining) return reject(new NexusError("CLOSED", "cannot connect: shutting down"));
       if (signal?.aborted) return reject(cancelled(address));
       let id: number;
       try {
@@ -115,7 +121,8 @@ export class Driver {
 
   /** Closes every session, waits for the goodbyes up to `graceMs`, then closes the port. */
   async close(graceMs = 300): Promise<void> {
-    if (this.#closing) return this.#loop;
+    if (this.#draining) return this.#loop;
+    this.#draining = true;
     for (const [id, dial] of this.#dials) {
       this.endpoint.abandon(id);
       dial.reject(new NexusError("CLOSED", "cannot connect: shutting down"));
@@ -213,8 +220,8 @@ export class Driver {
           );
           this.#sessions.set(event.connection, session);
           if (event.initiator) dial?.resolve(session);
-          else if (this.onSession !== undefined) this.onSession(session);
-          else session.close();
+          else if (this.onSession === undefined) session.close();
+          else this.#guarded(session, () => this.onSession!(session));
           break;
         }
         case "failed": {
@@ -224,14 +231,26 @@ export class Driver {
           else this.onHandshakeFailed?.(event.error);
           break;
         }
-        case "connection":
-          this.#sessions.get(event.connection)?.handle(event.event);
+        case "connection": {
+          const session = this.#sessions.get(event.connection);
+          if (session !== undefined) this.#guarded(session, () => session.handle(event.event));
           break;
+        }
         case "closed":
           this.#lostBefore += this.#sessions.get(event.connection)?.finalStats?.packetsLost ?? 0;
           this.#sessions.delete(event.connection);
           break;
       }
+    }
+  }
+
+  /** What a program does with one session must not end the loop of all: only that session ends. */
+  #guarded(session: Session, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.onFault?.(error);
+      session.abort(new NexusError("INTERNAL", "connection closed: internal error"));
     }
   }
 

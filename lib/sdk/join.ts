@@ -17,8 +17,8 @@ import type { Session } from "./session.ts";
 
 /** The self-signed certificate that a newcomer shows lives this long; only the invite gives it weight. */
 const NEWCOMER_LIFE_S = 3_600;
-/** Time for the whole exchange after the handshake. */
-const JOIN_TIMEOUT_MS = 10_000;
+/** How long an authority may take to answer a request. */
+const CERTIFICATE_TIMEOUT_MS = 10_000;
 
 /** What a newcomer presents before it has a certificate of the mesh. */
 export function newcomerChain(
@@ -69,10 +69,6 @@ async function joinThrough(
     nodeId,
     invite: { id: invite.id, secret: invite.secret },
   });
-  const timer = setTimeout(
-    () => session.abort(new NexusError("TIMEOUT", `cannot join: ${address} did not answer`)),
-    JOIN_TIMEOUT_MS,
-  );
   try {
     const chain = await requestCertificate(
       session,
@@ -90,7 +86,6 @@ async function joinThrough(
     }
     return chain;
   } finally {
-    clearTimeout(timer);
     session.close();
   }
 }
@@ -107,8 +102,21 @@ export async function requestCertificate(
   name: string,
 ): Promise<Uint8Array[]> {
   const channel = session.open(MODE_RELIABLE_ORDERED);
-  await channel.send(encodeMessage("csrSubmit", 1, { csr, name }));
-  const message = await channel.receive();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    channel.cancel();
+  }, CERTIFICATE_TIMEOUT_MS);
+  let message: Uint8Array | undefined;
+  try {
+    await channel.send(encodeMessage("csrSubmit", 1, { csr, name }));
+    message = await channel.receive();
+  } catch (error) {
+    if (late) throw refused(`no answer within ${CERTIFICATE_TIMEOUT_MS / 1000} s`);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
   channel.finish();
   if (message === undefined) throw refused("the node closed without an answer");
   const decoded = decodeMessage(message);

@@ -2,7 +2,7 @@
  * What a process knows of the mesh: keeps the routing table true by gossip with the peers it is
  * connected to, and measures them (docs/protocol.md §8.1, Gossip and Health).
  */
-import { type Clock, errorMessage, NexusError } from "../base/mod.ts";
+import { type Clock, NexusError } from "../base/mod.ts";
 import {
   type AdvertEvent,
   type AdvertStore,
@@ -61,6 +61,7 @@ export class Mesh {
     [MessageType.ADVERTISEMENTS]: (message, channel) => this.#receive(message, channel),
     [MessageType.ADVERTISEMENT_PULL]: (_message, channel) => {
       const key = keyOf(channel.session);
+      if (this.#peers.has(key)) return channel.finish(); // One subscription is enough for anybody.
       this.#peers.set(key, { session: channel.session, out: channel, sending: false });
       this.#options.store.connect(key);
       channel.session.closed.then(() => this.#forget(key));
@@ -125,7 +126,7 @@ export class Mesh {
     }
   }
 
-  /** Sends what waits and gives it a moment to leave; then timers stop. */
+  /** Stops the timers; what is to be sent must have been. */
   close(): void {
     clearInterval(this.#healthTimer);
     clearTimeout(this.#timer);
@@ -197,7 +198,7 @@ export class Mesh {
     try {
       if (peer.health === undefined) {
         peer.health = session.open(MODE_BEST_EFFORT);
-        this.#readHealth(peer.health);
+        this.#readHealth(peer.health).finally(() => peer.health = undefined);
       }
       this.#healthRequest = (this.#healthRequest % 0xffffffff) + 1;
       peer.health.send(encodeMessage("healthCheck", this.#healthRequest, { models: false })).catch(
@@ -227,7 +228,7 @@ export class Mesh {
         });
       }
     } catch (error) {
-      if (!(error instanceof NexusError)) throw new Error(errorMessage(error));
+      if (!(error instanceof NexusError)) throw error;
     }
   }
 

@@ -1,5 +1,11 @@
 /** Sessions to nodes, dialled when first needed and shared by all who ask. */
-import { NexusError, parseNodeId, parseSocketAddress, type SocketAddress } from "../base/mod.ts";
+import {
+  NexusError,
+  parseNodeId,
+  parseSocketAddress,
+  type SocketAddress,
+  toHex,
+} from "../base/mod.ts";
 import { checkRequirements, type MicRequirements } from "../l4_trust/mod.ts";
 import type { Driver } from "./driver.ts";
 import type { Session } from "./session.ts";
@@ -50,15 +56,15 @@ export class SessionPool {
   ): Promise<{ session: Session; reused: boolean }> {
     const open = this.#open.get(nodeId);
     if (open?.isOpen && vouches(open, requirements)) return { session: open, reused: true };
-    let dialling = this.#dialling.get(nodeId);
+    // Only those who ask the same of the certificate share a dial: it fails for what was asked.
+    const key = dialKey(nodeId, requirements);
+    let dialling = this.#dialling.get(key);
     if (dialling === undefined) {
       dialling = this.#dial(nodeId, endpoints.map((text) => parseSocketAddress(text)), requirements)
-        .finally(() => this.#dialling.delete(nodeId));
-      this.#dialling.set(nodeId, dialling);
+        .finally(() => this.#dialling.delete(key));
+      this.#dialling.set(key, dialling);
     }
     const session = await (signal === undefined ? dialling : orAborted(dialling, signal));
-    // Another request's dial may have asked for less.
-    checkRequirements(session.handshake.peerMic, requirements);
     return { session, reused: false };
   }
 
@@ -102,6 +108,10 @@ export class SessionPool {
   }
 }
 
+function dialKey(nodeId: string, { publisher, ...rest }: MicRequirements): string {
+  return `${nodeId} ${publisher === undefined ? "" : toHex(publisher)} ${JSON.stringify(rest)}`;
+}
+
 function vouches(session: Session, requirements: MicRequirements): boolean {
   try {
     checkRequirements(session.handshake.peerMic, requirements);
@@ -115,8 +125,9 @@ function vouches(session: Session, requirements: MicRequirements): boolean {
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(new NexusError("CANCELLED", "cannot connect: the caller gave up"));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
+    // First of all, so that a failure is never nobody's.
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
   });
 }

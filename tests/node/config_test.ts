@@ -41,7 +41,7 @@ Deno.test("config: an empty file is a whole config of defaults", () => {
   assert.deepEqual(config.bridge.listen, { host: "127.0.0.1", port: 6479 });
   assert.deepEqual(config.routing.weights, { ...WEIGHTS_DEFAULT });
   assert.equal(config.limits.request_bytes_max, 32 * 1024 * 1024);
-  assert.equal(config.limits.deadline_ms, 60_000);
+  assert.equal(config.limits.deadline_ms, 600_000);
   assert.ok(config.node.name.length > 0);
   assert.deepEqual(config.providers, []);
   assert.deepEqual(secrets.bridgeKeys, []);

@@ -354,7 +354,6 @@ export class ClientHandshake {
         padTo: 0,
       };
       this.#deadlineUs = Math.min(this.#deadlineUs, nowUs + REFUSAL_GRACE_US);
-      this.#current = undefined;
     }
     wipeKeys(keys);
   }

@@ -19,7 +19,7 @@ export const MESSAGE_BYTES_MAX = 16_384;
  * After a refused ACCEPT the client waits this long for a valid one: somebody who only sees the
  * HELLO cannot end the attempt by answering first.
  */
-export const REFUSAL_GRACE_US = 250_000;
+export const REFUSAL_GRACE_US = 2_000_000;
 /** ACCEPTs that a client runs a key agreement for in one attempt; bounds work, not correctness. */
 export const ACCEPT_TRIES_MAX = 8;
 /** Suites that a server reads from a HELLO; the rest of a longer list is not looked at. */

@@ -22,6 +22,9 @@ export interface MicRequirements {
   readonly model?: string;
 }
 
+/** A MODEL_NAME claim that vouches for every name: for nodes whose names would not fit. */
+export const ANY_MODEL_NAME = "*";
+
 /** The part of a SAD that certificates vouch for. */
 export function requirementsOfSad(sad: Sad): MicRequirements {
   const partial = ((sad.options ?? 0) & OPTION_PARTIAL) !== 0;
@@ -58,7 +61,8 @@ export function checkRequirements(mic: VerifiedMic, requirements: MicRequirement
   if (regionExclude !== undefined && regionExclude.length > 0) {
     checkRegions(claims.regions, regionExclude);
   }
-  if (model !== undefined && !(claims.modelNames ?? []).some((name) => matchesModel(model, name))) {
+  const vouches = (name: string) => name === ANY_MODEL_NAME || matchesModel(model!, name);
+  if (model !== undefined && !(claims.modelNames ?? []).some(vouches)) {
     throw notMet("model", claims.modelNames?.join(", ") ?? "not certified", model);
   }
 }

@@ -22,6 +22,7 @@ import {
   ResolveRequest,
   ResolveResponse,
   RouteTable,
+  ShutdownRequest,
   TrustMic,
   VersionInfo,
 } from "../../admin_api/mod.ts";
@@ -224,11 +225,11 @@ function actions(
       ...post(ADMIN_PATHS.drain, "Take no new work", DrainRequest),
       responses: { 202: json(DrainResponse, "Draining"), ...FAILURES },
     }),
-    (c) => c.json(backend.drain(c.req.valid("json").deadlineMs), 202),
+    (c) => c.json(backend.drain(), 202),
   );
   app.openapi(
     createRoute({
-      ...post(ADMIN_PATHS.shutdown, "Drain, then end the process", DrainRequest),
+      ...post(ADMIN_PATHS.shutdown, "Drain, then end the process", ShutdownRequest),
       responses: { 202: json(DrainResponse, "Draining"), ...FAILURES },
     }),
     (c) => c.json(backend.shutdown(c.req.valid("json").deadlineMs), 202),

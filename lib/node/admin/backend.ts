@@ -37,7 +37,7 @@ export interface AdminBackend {
   createInvite(request: InviteRequest): Invite | Promise<Invite>;
   mic(): TrustMic;
   /** No new work; returns at once. */
-  drain(deadlineMs?: number): DrainResponse;
+  drain(): DrainResponse;
   /** Drains, then ends the process; returns at once. */
   shutdown(deadlineMs?: number): DrainResponse;
   /** Prometheus text, see ../metrics.ts. */

@@ -1,6 +1,7 @@
 /** What stands before the handlers: Host check, token, bounded bodies. */
 import type { MiddlewareHandler } from "hono";
 import { clip, equalConstantTime, fromUtf8, NexusError, utf8 } from "../../base/mod.ts";
+import { type BodyErrors, readBytes, saysJson } from "../http/body.ts";
 
 /** What the listener knows of a request beside the request. */
 export interface Bindings {
@@ -80,26 +81,17 @@ export function tokenGuard(
   };
 }
 
-/**
- * A body somewhat too large is read to its end and thrown away before 413 is sent: most clients
- * write everything before they read, and would see a broken connection instead of the reason.
- */
-const DISCARD_FACTOR = 4;
-
 /** Reads the body with a limit that holds while it arrives; no body counts as `{}`. */
 export function bodyGuard(bytesMax: number): MiddlewareHandler<AdminEnv> {
   return async (c, next) => {
     const request = c.req.raw;
-    const bytes = await readBytes(request, bytesMax);
-    if (bytes.length > 0) {
+    const bytes = await readBytes(request, bytesMax, BODY_ERRORS);
+    if (bytes.length > 0 && !saysJson(request)) {
       const type = request.headers.get("content-type") ?? "";
-      // Asked for strictly: a web page cannot send this type to another origin without asking.
-      if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
-        throw new NexusError(
-          "UNSUPPORTED_MEDIA_TYPE",
-          `cannot read request: content-type is "${clip(type)}", expected application/json`,
-        );
-      }
+      throw new NexusError(
+        "UNSUPPORTED_MEDIA_TYPE",
+        `cannot read request: content-type is "${clip(type)}", expected application/json`,
+      );
     }
     const text = bytes.length === 0 ? "{}" : fromUtf8(bytes);
     c.req.raw = new Request(request.url, {
@@ -111,37 +103,13 @@ export function bodyGuard(bytesMax: number): MiddlewareHandler<AdminEnv> {
   };
 }
 
-async function readBytes(request: Request, bytesMax: number): Promise<Uint8Array> {
-  const tooLarge = () =>
+const BODY_ERRORS: BodyErrors = {
+  tooLarge: (bytesMax) =>
     new NexusError(
       "TOO_LARGE",
       `cannot read request: the body has more than ${bytesMax} bytes`,
       { hint: "limits.request_bytes_max sets the limit of prompts" },
-    );
-  const announced = Number(request.headers.get("content-length") ?? 0);
-  if (announced > bytesMax * DISCARD_FACTOR) throw tooLarge();
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  try {
-    for await (const chunk of request.body ?? []) {
-      total += chunk.length;
-      if (total > bytesMax * DISCARD_FACTOR) throw tooLarge();
-      if (total > bytesMax) chunks.length = 0;
-      else chunks.push(chunk);
-    }
-  } catch (thrown) {
-    if (thrown instanceof NexusError) throw thrown;
-    // Cut off, or chunks that are none: the sender's doing, never ours.
-    throw new NexusError("MALFORMED", "cannot read request: the body breaks off", {
-      cause: thrown,
-    });
-  }
-  if (total > bytesMax) throw tooLarge();
-  const bytes = new Uint8Array(total);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
-}
+    ),
+  brokenOff: (cause) =>
+    new NexusError("MALFORMED", "cannot read request: the body breaks off", { cause }),
+};

@@ -1,10 +1,6 @@
 /** The admin API on a TCP port. */
-import {
-  errorMessage,
-  formatSocketAddress,
-  NexusError,
-  type SocketAddress,
-} from "../../base/mod.ts";
+import type { SocketAddress } from "../../base/mod.ts";
+import { listenError } from "../http/listen_error.ts";
 import { type AdminAppOptions, createAdminApp } from "./app.ts";
 import { errorResponse } from "./errors.ts";
 
@@ -53,7 +49,7 @@ export class AdminServer {
           }),
       );
     } catch (thrown) {
-      throw listenError(listen, thrown);
+      throw listenError("the admin API", "admin.listen", listen, thrown);
     }
     const { hostname, port } = this.#server.addr;
     this.address = { host: hostname, port };
@@ -70,17 +66,4 @@ export class AdminServer {
       clearTimeout(timer);
     }
   }
-}
-
-function listenError(listen: SocketAddress, thrown: unknown): NexusError {
-  const where = formatSocketAddress(listen);
-  const [code, why] = thrown instanceof Deno.errors.AddrInUse
-    ? ["ADDRESS_IN_USE", "another program has it"]
-    : thrown instanceof Deno.errors.AddrNotAvailable
-    ? ["ADDRESS_NOT_AVAILABLE", "this machine has no such address"]
-    : ["LISTEN_FAILED", errorMessage(thrown).split("\n")[0]];
-  return new NexusError(code, `cannot listen on ${where} for the admin API: ${why}`, {
-    cause: thrown,
-    hint: "set admin.listen",
-  });
 }

@@ -1,12 +1,8 @@
 /** The OpenAI-compatible HTTP API of a node. */
+export { type BridgeOptions, createBridge } from "./app.ts";
 export { BODY_BYTES_MAX } from "./body.ts";
 export { readChatRequest, writeChatRequest } from "./chat_request.ts";
 export { type ErrorBody, HttpError, toHttpError } from "./errors.ts";
+export type { BridgeRecord } from "./exchange.ts";
 export { mergeSads, SAD_HEADER, selectModel } from "./selector.ts";
-export {
-  type BridgeOptions,
-  type BridgeRecord,
-  type BridgeServer,
-  createBridge,
-  serveBridge,
-} from "./server.ts";
+export { type BridgeServer, serveBridge } from "./server.ts";

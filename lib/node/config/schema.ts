@@ -219,7 +219,10 @@ const limits = z.strictObject({
     z.int().min(1024).max(1 << 30).default(32 * 1024 * 1024),
     "Largest HTTP request body",
   ),
-  deadline_ms: says(milliseconds.default(60_000), "Deadline of a request that names none"),
+  deadline_ms: says(
+    milliseconds.default(600_000),
+    "Deadline of a whole answer when the request names none",
+  ),
   drain_ms: says(milliseconds.default(10_000), "How long SIGTERM waits for running requests"),
   requests_max: says(z.int().min(1).max(1_000_000).default(10_000), "Requests at once"),
   connections_max: says(z.int().min(1).max(1_000_000).default(4_096), "Connections at once"),
