@@ -1,4 +1,8 @@
-/** A burst: up to 64 frame descriptors in typed arrays, reused for every turn of a loop. */
+/**
+ * A burst: up to 64 frame descriptors in typed arrays, reused for every turn of a loop. The arrays
+ * lie side by side in one block, which native code fills and reads (struct nx_burst in
+ * ffi/native/nx_io.h).
+ */
 
 /** Frames in one burst; the size that DPDK and AF_XDP programs use too. */
 export const BURST_FRAMES_MAX = 64;
@@ -6,13 +10,21 @@ export const BURST_FRAMES_MAX = 64;
 /** Bits 0-1 of a descriptor's flags: the ECN field of the IP header (RFC 3168 §5), 0 = unknown. */
 export const DESCRIPTOR_ECN_MASK = 0x3;
 
+/** Arrays of a burst: slot, offset, length, flags, peer, and the two halves of the time. */
+const FIELDS = 7;
+
 /** Descriptors 0 … count-1. Offsets point at frames (overlay stripped) in the port's pool. */
 export class Burst {
-  readonly slot = new Int32Array(BURST_FRAMES_MAX);
-  readonly offset = new Uint32Array(BURST_FRAMES_MAX);
-  readonly length = new Uint32Array(BURST_FRAMES_MAX);
-  readonly flags = new Uint32Array(BURST_FRAMES_MAX);
-  readonly peer = new Int32Array(BURST_FRAMES_MAX);
+  /** All arrays below as one block, for native code. */
+  readonly block = new Int32Array(FIELDS * BURST_FRAMES_MAX);
+  readonly slot = signed(this.block, 0);
+  readonly offset = unsigned(this.block, 1);
+  readonly length = unsigned(this.block, 2);
+  readonly flags = unsigned(this.block, 3);
+  readonly peer = signed(this.block, 4);
+  /** When the frame was received, ns since the Unix epoch in two halves; 0: the port cannot say. */
+  readonly timeHigh = unsigned(this.block, 5);
+  readonly timeLow = unsigned(this.block, 6);
   count = 0;
 
   get full(): boolean {
@@ -28,6 +40,8 @@ export class Burst {
     this.length[i] = length;
     this.flags[i] = flags;
     this.peer[i] = peer;
+    this.timeHigh[i] = 0;
+    this.timeLow[i] = 0;
     this.count = i + 1;
     return true;
   }
@@ -38,11 +52,18 @@ export class Burst {
 
   /** Drops the first `taken` descriptors and moves the rest to the front: after a short txBurst. */
   shift(taken: number): void {
-    this.slot.copyWithin(0, taken, this.count);
-    this.offset.copyWithin(0, taken, this.count);
-    this.length.copyWithin(0, taken, this.count);
-    this.flags.copyWithin(0, taken, this.count);
-    this.peer.copyWithin(0, taken, this.count);
+    // The same move in each array, as places of the whole block.
+    for (let at = 0; at < this.block.length; at += BURST_FRAMES_MAX) {
+      this.block.copyWithin(at, at + taken, at + this.count);
+    }
     this.count -= taken;
   }
+}
+
+function signed(block: Int32Array, field: number): Int32Array {
+  return new Int32Array(block.buffer, 4 * BURST_FRAMES_MAX * field, BURST_FRAMES_MAX);
+}
+
+function unsigned(block: Int32Array, field: number): Uint32Array {
+  return new Uint32Array(block.buffer, 4 * BURST_FRAMES_MAX * field, BURST_FRAMES_MAX);
 }

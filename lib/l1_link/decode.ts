@@ -27,6 +27,8 @@ import {
   OPTIONS_LENGTH_AT,
   OptionType,
   PRIORITY_QOS_AT,
+  PRIORITY_QOS_PRIORITY_SHIFT,
+  PRIORITY_QOS_QOS_MASK,
   SEQUENCE_NUMBER_AT,
   STREAM_ID_AT,
   TENSOR_ALIGNMENT_AT,
@@ -114,6 +116,9 @@ const FLAGS_DEFINED = Flag.MORE_FRAGMENTS | Flag.COMPRESSED | Flag.ENCRYPTED |
  * Checks the frame of `length` bytes at `offset` and describes it in `out`. `view` is a DataView
  * over the same memory as `bytes`. Returns a FrameError; after another one than OK `out` holds
  * leftovers. Never throws, never reads outside `bytes[offset … offset + length)`.
+ *
+ * `crcVerified` skips the CRC of a frame that a burst check (native, say) has found right. One that
+ * it has not is decoded without, which names the first check that fails in the protocol's order.
  */
 export function decodeFrame(
   bytes: Uint8Array,
@@ -121,6 +126,7 @@ export function decodeFrame(
   offset: number,
   length: number,
   out: FrameInfo,
+  crcVerified = false,
 ): FrameError {
   if (length < FRAME_BYTES_MIN || offset + length > bytes.length) {
     return FrameError.FRAME_TOO_SHORT;
@@ -138,7 +144,7 @@ export function decodeFrame(
   if (FRAME_BYTES_MIN + optionsLength > length) return FrameError.OPTIONS_OVERRUN;
 
   const end = offset + length - CRC_BYTES;
-  if (frameCrc(bytes, offset, length, optionsLength) !== view.getUint32(end)) {
+  if (!crcVerified && frameCrc(bytes, offset, length, optionsLength) !== view.getUint32(end)) {
     return FrameError.FRAME_CRC;
   }
 
@@ -158,8 +164,8 @@ export function decodeFrame(
   out.type = type;
   out.streamId = view.getUint32(offset + STREAM_ID_AT);
   out.sequence = view.getUint32(offset + SEQUENCE_NUMBER_AT);
-  out.priority = priorityQos >>> 4;
-  out.qos = priorityQos & 0xf;
+  out.priority = priorityQos >>> PRIORITY_QOS_PRIORITY_SHIFT;
+  out.qos = priorityQos & PRIORITY_QOS_QOS_MASK;
   out.tensorDtype = dtype;
   out.hopLimit = bytes[offset + HOP_LIMIT_AT];
   out.keyPhase = keyPhase;

@@ -21,6 +21,8 @@ import {
   OPTIONS_BYTES_MAX,
   OPTIONS_LENGTH_AT,
   PRIORITY_QOS_AT,
+  PRIORITY_QOS_PRIORITY_SHIFT,
+  PRIORITY_QOS_QOS_MASK,
   SEQUENCE_NUMBER_AT,
   SOURCE_NODE_ID_AT,
   STREAM_ID_AT,
@@ -92,7 +94,8 @@ export function encodeHeader(
   const { source, dest } = fields;
   for (let i = 0; i < 16; i++) bytes[offset + SOURCE_NODE_ID_AT + i] = source[i];
   for (let i = 0; i < 16; i++) bytes[offset + DEST_NODE_ID_AT + i] = dest[i];
-  bytes[offset + PRIORITY_QOS_AT] = fields.priority << 4 | fields.qos & 0xf;
+  bytes[offset + PRIORITY_QOS_AT] = fields.priority << PRIORITY_QOS_PRIORITY_SHIFT |
+    fields.qos & PRIORITY_QOS_QOS_MASK;
   bytes[offset + TENSOR_DTYPE_AT] = fields.tensorDtype;
   bytes[offset + HOP_LIMIT_AT] = fields.hopLimit;
   bytes[offset + KEY_PHASE_AT] = fields.keyPhase;

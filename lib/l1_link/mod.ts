@@ -23,9 +23,17 @@ export {
 export * from "./options.ts";
 export * from "./overlay.ts";
 export * from "./fragments.ts";
-export { HEADROOM_BYTES, Pool, SLOT_BYTES } from "./pool.ts";
+export { HEADROOM_BYTES, Pool, type PoolOptions, SLOT_BYTES } from "./pool.ts";
+export {
+  type PoolMemory,
+  type PoolMemorySource,
+  type PoolPages,
+  sharedPoolMemory,
+} from "./pool_memory.ts";
+export { PoolSet, SLOT_COUNTS_DEFAULT, type SlotCounts } from "./pool_set.ts";
 export { Burst, BURST_FRAMES_MAX, DESCRIPTOR_ECN_MASK } from "./burst.ts";
 export { emptyPortStats, type Port, type PortStats } from "./port.ts";
 export { PEERS_KNOWN_MAX, PEERS_LEARNED_MAX, PeerTable } from "./peers.ts";
 export { FrameQueue, RX_QUEUE_FRAMES_MAX } from "./frame_queue.ts";
 export { type Fate, type FaultScript, MemoryNetwork, MemoryPort } from "./memory_port.ts";
+export * from "./ring.ts";

@@ -5,6 +5,7 @@ import {
   OVERLAY_BYTES,
   OVERLAY_VERSION,
   OVERLAY_VERSION_FLAGS_AT,
+  OVERLAY_VERSION_FLAGS_VERSION_SHIFT,
   OVERLAY_VNI_AT,
   VNI_MAX,
 } from "./gen/link.ts";
@@ -37,7 +38,7 @@ export function overlayError(code: OverlayError): NexusError {
 /** Writes the eight overlay bytes at `offset`; the frame follows at offset + OVERLAY_BYTES. */
 export function writeOverlay(bytes: Uint8Array, offset: number, vni: number): void {
   for (let i = 0; i < OVERLAY_BYTES; i++) bytes[offset + i] = 0;
-  bytes[offset + OVERLAY_VERSION_FLAGS_AT] = OVERLAY_VERSION << 4;
+  bytes[offset + OVERLAY_VERSION_FLAGS_AT] = OVERLAY_VERSION << OVERLAY_VERSION_FLAGS_VERSION_SHIFT;
   bytes[offset + OVERLAY_VNI_AT] = vni >>> 16;
   bytes[offset + OVERLAY_VNI_AT + 1] = vni >>> 8;
   bytes[offset + OVERLAY_VNI_AT + 2] = vni;
@@ -51,7 +52,10 @@ export function checkOverlay(
   vni: number,
 ): OverlayError {
   if (length < OVERLAY_BYTES + FRAME_BYTES_MIN) return OverlayError.OVERLAY_TOO_SHORT;
-  if (bytes[offset + OVERLAY_VERSION_FLAGS_AT] >>> 4 !== OVERLAY_VERSION) {
+  if (
+    bytes[offset + OVERLAY_VERSION_FLAGS_AT] >>> OVERLAY_VERSION_FLAGS_VERSION_SHIFT !==
+      OVERLAY_VERSION
+  ) {
     return OverlayError.OVERLAY_VERSION;
   }
   return overlayVni(bytes, offset) === vni ? OverlayError.OK : OverlayError.OVERLAY_VNI;

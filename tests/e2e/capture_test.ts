@@ -44,8 +44,10 @@ function findings(datagrams: readonly Uint8Array[], secret: Uint8Array): string[
 function pieces(secret: Uint8Array): Uint8Array[] {
   if (secret.length <= PIECE_BYTES) return [secret];
   const count = Math.floor(secret.length / PIECE_BYTES);
-  return Array.from({ length: count }, (_, i) =>
-    secret.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES));
+  return Array.from(
+    { length: count },
+    (_, i) => secret.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
+  );
 }
 
 /** One character a byte: indexOf of strings is fast. */
@@ -129,31 +131,34 @@ e2e("datagrams between two nodes show neither content nor certificates", async (
       assert.deepEqual(findings(datagrams, utf8(secret)), [], secret);
     }
   });
-  await t.step("no certificate: neither its encoding nor its public keys, serials, signatures", async () => {
-    // "MIC", version 1; "NXAD", "CSR": a shorter form could stand there by chance.
-    for (const header of ["MIC\0\x01", "CSR\0\x01", "NXAD\0\x01"]) {
-      assert.deepEqual(
-        datagrams.flatMap((datagram, i) => latin1(datagram).includes(header) ? [i] : []),
-        [],
-        header,
-      );
-    }
-    for (const node of [answering, asking]) {
-      const { encoded } = await node.adminJson("/api/v1/trust/mic") as { encoded: string[] };
-      assert.equal(encoded.length, 2);
-      for (const text of encoded) {
-        const bytes = Uint8Array.from(
-          atob(text.replaceAll("-", "+").replaceAll("_", "/")),
-          (c) => c.charCodeAt(0),
+  await t.step(
+    "no certificate: neither its encoding nor its public keys, serials, signatures",
+    async () => {
+      // "MIC", version 1; "NXAD", "CSR": a shorter form could stand there by chance.
+      for (const header of ["MIC\0\x01", "CSR\0\x01", "NXAD\0\x01"]) {
+        assert.deepEqual(
+          datagrams.flatMap((datagram, i) => latin1(datagram).includes(header) ? [i] : []),
+          [],
+          header,
         );
-        const mic = decodeMic(bytes, nodeEngine);
-        assert.equal(latin1(bytes).slice(0, 5), "MIC\0\x01");
-        for (const secret of [mic.publicKey, mic.serial, bytes.subarray(-64)]) {
-          assert.deepEqual(findings(datagrams, secret), []);
+      }
+      for (const node of [answering, asking]) {
+        const { encoded } = await node.adminJson("/api/v1/trust/mic") as { encoded: string[] };
+        assert.equal(encoded.length, 2);
+        for (const text of encoded) {
+          const bytes = Uint8Array.from(
+            atob(text.replaceAll("-", "+").replaceAll("_", "/")),
+            (c) => c.charCodeAt(0),
+          );
+          const mic = decodeMic(bytes, nodeEngine);
+          assert.equal(latin1(bytes).slice(0, 5), "MIC\0\x01");
+          for (const secret of [mic.publicKey, mic.serial, bytes.subarray(-64)]) {
+            assert.deepEqual(findings(datagrams, secret), []);
+          }
         }
       }
-    }
-  });
+    },
+  );
   await t.step("no invite secret", () => {
     const { secret } = decodeInvite(answering.invite, nodeEngine);
     assert.equal(secret.length, 32);

@@ -19,6 +19,8 @@ const START_MS_MAX = 20_000;
 const WAIT_MS_MAX = 10_000;
 /** After SIGTERM; nodes of these tests drain for 2 s at most unless they say otherwise. */
 const STOP_MS_MAX = 8_000;
+/** A command that is run to its end. */
+const RUN_MS_MAX = 30_000;
 /** A whole test with all its steps. */
 const TEST_MS_MAX = 60_000;
 /** Of the standard error of a node, shown when its test failed. */
@@ -132,7 +134,9 @@ export class Stage {
     const { code, stderr } = await within(START_MS_MAX, `${place.name} to give up`, node.ended);
     // The rest of standard error is the log, a JSON object a line, and perhaps a hint.
     const lines = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("{"));
-    if (!lines[0]?.startsWith("nexus: ") || lines.slice(1).some((line) => !line.startsWith("hint: "))) {
+    if (
+      !lines[0]?.startsWith("nexus: ") || lines.slice(1).some((line) => !line.startsWith("hint: "))
+    ) {
       throw new Error(`expected one line and a hint, ${place.name} said:\n${lines.join("\n")}`);
     }
     return { line: lines[0], code };
@@ -323,6 +327,29 @@ export function nexus(...args: string[]): string[] {
 
 function sectionOf(config: Config, section: string): Config {
   return (config[section] ?? {}) as Config;
+}
+
+/** Runs a command to its end. */
+export async function run(
+  [program, ...args]: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = new Deno.Command(program, {
+    args,
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  try {
+    const { code, stdout, stderr } = await within(RUN_MS_MAX, args.join(" "), child.output());
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  } catch (error) {
+    child.kill("SIGKILL");
+    await child.status;
+    throw error;
+  }
 }
 
 // --- waiting ----------------------------------------------------------------------------

@@ -63,7 +63,7 @@ e2e("many answers at once are all right, and a slow reader holds nothing up", as
     const reader = response.body!.getReader();
     await reader.read();
     const call = upstream.last;
-    // It stands still when nothing was taken for as long as two thousand tokens took before.
+    // It stands still when nothing was taken for a hundred looks.
     let sent = 0;
     let still = 0;
     await until("the upstream to stand still", () => {

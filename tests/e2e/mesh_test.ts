@@ -81,10 +81,11 @@ e2e("knowledge spreads: who joined through one node asks the others directly", a
     assert.equal(back.nodeId, b.nodeId);
     const answered = await until(
       "b to be asked",
-      () => ask(c, "of-b").catch((error) => {
-        if (error.status === 503) return undefined;
-        throw error;
-      }),
+      () =>
+        ask(c, "of-b").catch((error) => {
+          if (error.status === 503) return undefined;
+          throw error;
+        }),
     );
     assert.equal(answered, b.nodeId);
   });
@@ -120,14 +121,17 @@ e2e("a node started again is the node it was", async (stage, t) => {
     assert.equal(again.nodeId, before.nodeId);
     assert.equal(await ask(again, "of-a"), a.nodeId);
   });
-  await t.step("the node that made the mesh comes back at its address: they meet again", async () => {
-    await a.kill();
-    stage.rewrite(a.place, { ...model("of-a"), link: { listen: a.ready.link[0] } });
-    const back = await stage.start(a.place);
-    assert.equal(back.nodeId, a.nodeId);
-    assert.ok(back.invite.startsWith("nxi1_"), "it is still the authority");
-    await back.knows("of-a", "of-b");
-    assert.equal(await ask(back, "of-b"), before.nodeId);
-    await until("b to ask a", () => ask(again, "of-a").catch(() => undefined));
-  });
+  await t.step(
+    "the node that made the mesh comes back at its address: they meet again",
+    async () => {
+      await a.kill();
+      stage.rewrite(a.place, { ...model("of-a"), link: { listen: a.ready.link[0] } });
+      const back = await stage.start(a.place);
+      assert.equal(back.nodeId, a.nodeId);
+      assert.ok(back.invite.startsWith("nxi1_"), "it is still the authority");
+      await back.knows("of-a", "of-b");
+      assert.equal(await ask(back, "of-b"), before.nodeId);
+      await until("b to ask a", () => ask(again, "of-a").catch(() => undefined));
+    },
+  );
 });

@@ -1,4 +1,4 @@
-// Generated from schemas/link.json by schemas/generate.ts. Do not edit.
+// Code generated from schemas/link.json by schemas/generate.ts. Do not edit.
 
 /** Frame: sizes in bytes, then where each header field starts. */
 export const FRAME_VERSION = 1;
@@ -35,7 +35,7 @@ export const OPTIONS_LENGTH_AT = 54;
 /** bytes 56…63: ns since the Unix epoch */
 export const TIMESTAMP_AT = 56;
 
-/** The first word: shift and mask of each part. */
+/** Fields that hold several numbers: shift and mask of each part. */
 export const WORD0_VERSION_SHIFT = 28;
 export const WORD0_VERSION_MASK = 0xf;
 export const WORD0_FLAGS_SHIFT = 20;
@@ -44,6 +44,10 @@ export const WORD0_TYPE_SHIFT = 4;
 export const WORD0_TYPE_MASK = 0xffff;
 export const WORD0_RESERVED_SHIFT = 0;
 export const WORD0_RESERVED_MASK = 0xf;
+export const PRIORITY_QOS_PRIORITY_SHIFT = 4;
+export const PRIORITY_QOS_PRIORITY_MASK = 0xf;
+export const PRIORITY_QOS_QOS_SHIFT = 0;
+export const PRIORITY_QOS_QOS_MASK = 0xf;
 
 /** Options: type(8), length(8), value. */
 export const OPTION_HEADER_BYTES = 2;
@@ -60,8 +64,16 @@ export const OVERLAY_PORT = 6477;
 export const VNI_MAX = 16777215;
 /** byte 0: version in the top four bits */
 export const OVERLAY_VERSION_FLAGS_AT = 0;
-/** bytes 2…4 */
+/** byte 1: 0 */
+export const OVERLAY_RESERVED_AT = 1;
+/** bytes 2…4: the tenant network */
 export const OVERLAY_VNI_AT = 2;
+/** bytes 5…7: 0 */
+export const OVERLAY_RESERVED_END_AT = 5;
+export const OVERLAY_VERSION_FLAGS_VERSION_SHIFT = 4;
+export const OVERLAY_VERSION_FLAGS_VERSION_MASK = 0xf;
+export const OVERLAY_VERSION_FLAGS_FLAGS_SHIFT = 0;
+export const OVERLAY_VERSION_FLAGS_FLAGS_MASK = 0xf;
 
 /** Codes of Flag. */
 export const Flag = {

@@ -1,0 +1,69 @@
+/** Which UDP port a process gets: the native one where it can run, the portable one elsewhere. */
+import { NexusError, type SocketAddress } from "../base/mod.ts";
+import type { Pool, Port } from "../l1_link/mod.ts";
+import { openUdpNativePort, udpNativeUnavailable } from "./udp_native_port.ts";
+import { openUdpPort } from "./udp_port.ts";
+
+/** Kinds of port that can be asked for; "auto" is the best that runs. */
+export const PORT_KINDS = ["auto", "udp", "udp-native"] as const;
+/** One of PORT_KINDS. */
+export type PortKind = typeof PORT_KINDS[number];
+
+/** How to open the best port. */
+export interface BestPortOptions {
+  readonly kind: PortKind;
+  /** Port 0 lets the system choose. */
+  readonly listen: SocketAddress;
+  /** The tenant network. */
+  readonly vni: number;
+  readonly pool?: Pool;
+  /** Scripted loss; only the portable port has it. */
+  readonly faults?: { readonly lossRate: number; readonly seed: number };
+  readonly rxFramesMax?: number;
+}
+
+/** A port and why it is this one, for the log. */
+export interface BestPort {
+  readonly port: Port;
+  readonly kind: Exclude<PortKind, "auto">;
+  readonly reason: string;
+}
+
+/**
+ * Opens a port of the kind asked for, or with "auto" the best one. Errors: those of both ports,
+ * NATIVE_UNAVAILABLE when the native one was asked for by name, UNKNOWN_PORT.
+ */
+export async function openBestPort(options: BestPortOptions): Promise<BestPort> {
+  const { kind, faults } = options;
+  if (!PORT_KINDS.includes(kind)) {
+    throw new NexusError(
+      "UNKNOWN_PORT",
+      `cannot open port: kind is "${kind}", expected one of ${PORT_KINDS.join(", ")}`,
+    );
+  }
+  if (kind === "udp") return await portable(options, "asked for");
+  if (kind === "udp-native") {
+    if (faults !== undefined) {
+      throw new NexusError(
+        "NATIVE_UNAVAILABLE",
+        "cannot open native port: scripted faults were asked for, which only the portable port has",
+        { hint: "use the portable port (--port udp)" },
+      );
+    }
+    return { port: await openUdpNativePort(options), kind: "udp-native", reason: "asked for" };
+  }
+  if (faults !== undefined) {
+    return await portable(options, "only it has the scripted faults that were asked for");
+  }
+  const unavailable = udpNativeUnavailable();
+  if (unavailable !== undefined) return await portable(options, unavailable);
+  return {
+    port: await openUdpNativePort(options),
+    kind: "udp-native",
+    reason: "the native library is there: segmentation offload, ECN, receive times",
+  };
+}
+
+async function portable(options: BestPortOptions, reason: string): Promise<BestPort> {
+  return { port: await openUdpPort(options), kind: "udp", reason };
+}

@@ -1,0 +1,380 @@
+/**
+ * The native UDP port: the overlay through libnexus_io (ffi/native), which sends trains with
+ * UDP_SEGMENT, receives them with UDP_GRO, reads and writes ECN and takes receive times.
+ *
+ * Frames wait in the kernel's socket buffer. `rxBurst` asks the kernel directly; sending is done
+ * when `txBurst` returns. `wait` first looks at the socket for a bounded time, because a frame that
+ * comes soon is then had in some 10 µs; only when nothing came it arms the waker thread (ffi/waker.ts)
+ * and lets the event loop sleep. What `wait` finds is kept for the next rxBurst.
+ */
+import {
+  decodeHost,
+  encodeHost,
+  encodeOpenOptions,
+  Errno,
+  type NexusIo,
+  nexusIo,
+  NX_HOST_BYTES,
+  NX_STATS,
+  NxOpen,
+  NxWait,
+} from "../../ffi/nexus_io.ts";
+import { takeSeat, type WakerSeat } from "../../ffi/waker.ts";
+import { formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
+import {
+  Burst,
+  BURST_FRAMES_MAX,
+  checkVni,
+  emptyPortStats,
+  FrameQueue,
+  OVERLAY_BYTES,
+  PEERS_KNOWN_MAX,
+  PEERS_LEARNED_MAX,
+  Pool,
+  type Port,
+  type PortStats,
+} from "../l1_link/mod.ts";
+import { numericHost } from "./numeric_host.ts";
+
+/** Largest UDP payload over IPv4 (65,535 less both headers), less the overlay. */
+const UDP_FRAME_BYTES_MAX = 65_507 - OVERLAY_BYTES;
+/** Wanted socket buffers: some 30 ms of 1 Gbit/s. The system may give less (net.core.rmem_max). */
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+/** How long `wait` looks at the socket: a loopback round trip, several times over. */
+const SPIN_US_DEFAULT = 50;
+/** After so many waits without luck the spin pauses … */
+const SPIN_MISSES_MAX = 4;
+/** … for up to so many waits: an idle node must not burn its core. */
+const SPIN_PAUSE_WAITS_MAX = 64;
+/** Longest delay that a timer takes. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** How to open a native UDP port. */
+export interface UdpNativePortOptions {
+  /** Port 0 lets the system choose. "::" takes IPv4 too where the system maps it. */
+  readonly listen: SocketAddress;
+  /** The tenant network. */
+  readonly vni: number;
+  readonly pool?: Pool;
+  /** Bound of the queue of frames that `poll` took in; before it stands the kernel's. */
+  readonly rxFramesMax?: number;
+  /** Several ports may share the address (SO_REUSEPORT): one per Worker. */
+  readonly reusePort?: boolean;
+  /** Longest busy look at the socket in `wait`; 0: always sleep. */
+  readonly spinUs?: number;
+  /** Wanted bytes of each socket buffer. */
+  readonly socketBufferBytes?: number;
+  /** What to do without, for tests and diagnosis. */
+  readonly without?: readonly ("gso" | "gro" | "timestamps")[];
+  /** "probe" (default) finds the path MTU above, deaf to ICMP; "kernel" obeys the kernel's. */
+  readonly pathMtu?: "probe" | "kernel";
+}
+
+/** Why no native port can be opened here; undefined when one can. */
+export function udpNativeUnavailable(): string | undefined {
+  const state = nexusIo();
+  return "unavailable" in state ? state.unavailable : undefined;
+}
+
+/**
+ * Opens a native UDP port. Errors: NATIVE_UNAVAILABLE, ADDRESS_IN_USE, ADDRESS_NOT_AVAILABLE,
+ * INVALID_ADDRESS, PERMISSION_DENIED, LISTEN_FAILED, INVALID_VNI.
+ */
+// deno-lint-ignore require-await -- async like every port: opening may have to wait
+export async function openUdpNativePort(options: UdpNativePortOptions): Promise<UdpNativePort> {
+  checkVni(options.vni);
+  const state = nexusIo();
+  if ("unavailable" in state) {
+    throw new NexusError(
+      "NATIVE_UNAVAILABLE",
+      `cannot open native port: ${state.unavailable}`,
+      { hint: "use the portable port (--port udp)" },
+    );
+  }
+  return new UdpNativePort(state.io, options);
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly timer: number | undefined;
+}
+
+/** Counters beyond PortStats: how often segmentation and coalescing were at work. */
+export interface TrainStats {
+  readonly rxTrains: number;
+  readonly txTrains: number;
+}
+
+/** Overlay over a socket of the native library. Made by openUdpNativePort. */
+export class UdpNativePort implements Port {
+  readonly name: string;
+  readonly localAddress: SocketAddress;
+  readonly pool: Pool;
+  readonly vni: number;
+  readonly frameBytesMax: number;
+  readonly #io: NexusIo;
+  readonly #handle: number;
+  readonly #seat: WakerSeat | undefined;
+  readonly #spinUs: number;
+  /** What `wait` received: the next rxBurst. */
+  readonly #ahead = new Burst();
+  /** What `poll` took in. Never both hold frames. */
+  readonly #queue: FrameQueue;
+  readonly #host = new Uint8Array(NX_HOST_BYTES);
+  readonly #counters = new Float64Array(NX_STATS.length);
+  readonly #waiters = new Set<Waiter>();
+  /** The waker has been asked for these events and has not called yet. */
+  #armed = 0;
+  /** The last burst was taken in part: the driver wants to know when there is room. */
+  #roomWanted = false;
+  #spinMisses = 0;
+  #spinPause = 0;
+  /** Received but dropped because the queue was full. */
+  #overflowFrames = 0;
+  #overflowBytes = 0;
+  #closed = false;
+
+  constructor(io: NexusIo, options: UdpNativePortOptions) {
+    this.#io = io;
+    this.vni = options.vni;
+    this.pool = options.pool ?? new Pool();
+    this.frameBytesMax = Math.min(this.pool.frameBytesMax, UDP_FRAME_BYTES_MAX);
+    this.#queue = new FrameQueue(options.rxFramesMax);
+    this.#spinUs = options.spinUs ?? SPIN_US_DEFAULT;
+    this.#seat = takeSeat(io, () => this.#onReady());
+    this.#handle = this.#open(options);
+    const port = io.nx_local_address(this.#handle, this.#host);
+    const host = decodeHost(this.#host);
+    this.localAddress = { host: numericHost(host) ?? host, port };
+    this.name = `udp-native ${formatSocketAddress(this.localAddress)}`;
+  }
+
+  #open(options: UdpNativePortOptions): number {
+    const { bytes } = this.pool;
+    const handle = this.#io.nx_open(
+      encodeOpenOptions({
+        flags: openFlags(options),
+        vni: options.vni,
+        port: options.listen.port,
+        poolBase: this.pool.offsetOf(0),
+        slotBytes: this.pool.slotBytes,
+        slots: this.pool.slots,
+        socketBufferBytes: options.socketBufferBytes ?? SOCKET_BUFFER_BYTES,
+        peersLearnedMax: PEERS_LEARNED_MAX,
+        peersKnownMax: PEERS_KNOWN_MAX,
+        waker: this.#seat?.waker ?? -1,
+        tag: this.#seat?.tag ?? 0,
+        host: options.listen.host,
+      }),
+      bytes as Uint8Array<ArrayBuffer>, // FFI takes shared memory too; its type does not say so.
+      bytes.length,
+    );
+    if (handle >= 0 && this.#seat !== undefined) return handle;
+    if (handle >= 0) this.#io.nx_close(handle);
+    this.#seat?.leave();
+    throw openError(handle, options.listen);
+  }
+
+  rxBurst(burst: Burst): number {
+    if (this.#queue.count > 0) return this.#queue.drain(burst);
+    if (this.#ahead.count === 0) return this.#receive(burst, 0);
+    burst.block.set(this.#ahead.block);
+    burst.count = this.#ahead.count;
+    this.#ahead.clear();
+    return burst.count;
+  }
+
+  #receive(burst: Burst, spinUs: number): number {
+    if (this.#closed) {
+      burst.clear();
+      return 0;
+    }
+    const offered = this.pool.reserve(burst.slot, BURST_FRAMES_MAX);
+    const count = this.#io.nx_rx_burst(this.#handle, burst.block, offered, spinUs);
+    burst.count = Math.max(0, count);
+    this.pool.commit(burst.slot, offered, burst.count);
+    return burst.count;
+  }
+
+  txBurst(burst: Burst): number {
+    if (this.#closed || burst.count === 0) return 0;
+    const taken = Math.max(0, this.#io.nx_tx_burst(this.#handle, burst.block, burst.count));
+    this.pool.commit(burst.slot, taken, 0);
+    this.#roomWanted = taken < burst.count;
+    return taken;
+  }
+
+  /**
+   * Takes in everything that waits at the socket, as far as the queue goes; the rest is dropped and
+   * counted. Only for who wants the counters up to date without receiving: rxBurst and wait leave
+   * frames in the kernel as long as possible.
+   */
+  poll(): void {
+    const burst = this.#ahead;
+    while (burst.count > 0 || this.#receive(burst, 0) > 0) {
+      const { slot, offset, length, flags, peer } = burst;
+      for (let i = 0; i < burst.count; i++) {
+        if (this.#queue.push(slot[i], offset[i], length[i], flags[i], peer[i])) continue;
+        this.#overflowFrames++;
+        this.#overflowBytes += length[i];
+        this.pool.free(slot[i]);
+      }
+      burst.clear();
+    }
+  }
+
+  wait(timeoutUs: number): Promise<void> {
+    if (this.#closed || this.#queue.count > 0 || this.#ahead.count > 0) return Promise.resolve();
+    if (this.#receive(this.#ahead, this.#spinFor(timeoutUs)) > 0) {
+      this.#spinMisses = 0;
+      return Promise.resolve();
+    }
+    if (timeoutUs <= this.#spinUs) return Promise.resolve();
+    this.#arm();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const ms = Math.max(0, Math.ceil(timeoutUs / 1000));
+    const waiter: Waiter = {
+      resolve,
+      // Past the longest timer the driver is woken early and finds nothing: harmless.
+      timer: ms === Infinity ? undefined : setTimeout(() => {
+        this.#waiters.delete(waiter);
+        resolve();
+      }, Math.min(ms, TIMER_MS_MAX)),
+    };
+    this.#waiters.add(waiter);
+    return promise;
+  }
+
+  /** Spins while that is likely to help: after misses it pauses for more and more waits. */
+  #spinFor(timeoutUs: number): number {
+    // A sleep that short is over before the event loop could come back.
+    if (timeoutUs <= this.#spinUs) return Math.max(0, timeoutUs);
+    if (this.#spinPause > 0) {
+      this.#spinPause--;
+      return 0;
+    }
+    if (++this.#spinMisses > SPIN_MISSES_MAX) {
+      this.#spinPause = Math.min(2 ** (this.#spinMisses - SPIN_MISSES_MAX), SPIN_PAUSE_WAITS_MAX);
+    }
+    return this.#spinUs;
+  }
+
+  #arm(): void {
+    const events = this.#roomWanted ? NxWait.READ | NxWait.WRITE : NxWait.READ;
+    if (this.#armed === events) return;
+    this.#armed = events;
+    this.#io.nx_arm(this.#handle, events);
+  }
+
+  #onReady(): void {
+    this.#armed = 0;
+    this.#roomWanted = false;
+    this.wake();
+  }
+
+  wake(): void {
+    for (const { resolve, timer } of this.#waiters) {
+      clearTimeout(timer);
+      resolve();
+    }
+    this.#waiters.clear();
+  }
+
+  peer(address: SocketAddress): number {
+    const host = numericHost(address.host);
+    const peer = host === undefined
+      ? -Errno.EINVAL
+      : this.#io.nx_peer(this.#handle, encodeHost(host), address.port);
+    if (peer === -Errno.EINVAL) {
+      throw new NexusError(
+        "INVALID_ADDRESS",
+        `cannot send to ${formatSocketAddress(address)}: it is a name, expected a numeric address`,
+        { hint: "resolve the name first (resolveSocketAddress)" },
+      );
+    }
+    return peer;
+  }
+
+  peerAddress(peer: number): SocketAddress | undefined {
+    const port = this.#io.nx_peer_address(this.#handle, peer, this.#host);
+    if (port < 0) return undefined;
+    const host = decodeHost(this.#host);
+    return { host: numericHost(host) ?? host, port };
+  }
+
+  stats(): PortStats {
+    this.#readCounters();
+    const stats: PortStats & Record<string, number> = { ...emptyPortStats() };
+    for (let i = 0; i < NX_STATS.length; i++) {
+      if (NX_STATS[i] in stats) stats[NX_STATS[i]] = this.#counters[i];
+    }
+    stats.rxFrames -= this.#overflowFrames;
+    stats.rxBytes -= this.#overflowBytes;
+    stats.rxQueueFull += this.#overflowFrames;
+    return stats;
+  }
+
+  /** How often several frames went in one message. */
+  trainStats(): TrainStats {
+    this.#readCounters();
+    const at = (name: typeof NX_STATS[number]) => this.#counters[NX_STATS.indexOf(name)];
+    return { rxTrains: at("rxTrains"), txTrains: at("txTrains") };
+  }
+
+  /** After close the last counters stay. */
+  #readCounters(): void {
+    if (!this.#closed) {
+      this.#io.nx_stats(this.#handle, bytesOf(this.#counters), this.#counters.length);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#readCounters();
+    this.#closed = true;
+    this.#io.nx_close(this.#handle);
+    this.#seat?.leave();
+    this.#queue.clear(this.pool);
+    this.pool.commit(this.#ahead.slot, this.#ahead.count, 0);
+    this.#ahead.clear();
+    this.wake();
+  }
+}
+
+function bytesOf(array: Float64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(array.buffer);
+}
+
+function openFlags({ reusePort, without = [], pathMtu }: UdpNativePortOptions): number {
+  return (reusePort ? NxOpen.REUSE_PORT : 0) |
+    (without.includes("gso") ? NxOpen.NO_GSO : 0) |
+    (without.includes("gro") ? NxOpen.NO_GRO : 0) |
+    (without.includes("timestamps") ? NxOpen.NO_TIMESTAMPS : 0) |
+    (pathMtu === "kernel" ? NxOpen.PMTU_DO : 0);
+}
+
+function openError(error: number, listen: SocketAddress): NexusError {
+  const at = formatSocketAddress(listen);
+  switch (-error) {
+    case Errno.EADDRINUSE:
+      return new NexusError(
+        "ADDRESS_IN_USE",
+        `cannot listen: udp ${at} is in use, expected a free port`,
+        { hint: "stop the other process or choose another port" },
+      );
+    case Errno.EADDRNOTAVAIL:
+      return new NexusError(
+        "ADDRESS_NOT_AVAILABLE",
+        `cannot listen: udp ${at} is not an address of this machine`,
+      );
+    case Errno.EACCES:
+      return new NexusError("PERMISSION_DENIED", `cannot listen: no permission for udp ${at}`);
+    case Errno.EINVAL:
+      return new NexusError(
+        "INVALID_ADDRESS",
+        `cannot listen: udp ${at} is not numeric, expected an IP address and a port`,
+      );
+    default:
+      return new NexusError("LISTEN_FAILED", `cannot listen: udp ${at}: error ${-error}`);
+  }
+}
