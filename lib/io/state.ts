@@ -228,15 +228,6 @@ export class State {
       );
     });
   }
-  /** How many certificates a node was issued since then. */
-  issuedSince(nodeId: Uint8Array, unixMs: number): number {
-    const row = this.#get(
-      "SELECT count(*) AS n FROM issued WHERE node_id = ? AND issued_ms >= ?",
-      nodeId,
-      unixMs,
-    );
-    return Number(row?.n);
-  }
   /** Certificates issued, newest first; of one node when `nodeId` is given. */
   issued(nodeId?: Uint8Array): IssuedMic[] {
     const columns = "SELECT serial, node_id, not_after_s, mic, invite_id FROM issued";

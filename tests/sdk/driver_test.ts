@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { NexusError } from "../../lib/base/mod.ts";
+import { formatNodeId } from "../../lib/base/mod.ts";
+import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { SessionPool } from "../../lib/sdk/mod.ts";
+import { benchAuthority, benchDriver } from "../../bench/mesh.ts";
+
+const codeOf = (error: unknown) => error instanceof NexusError ? error.code : String(error);
+
+Deno.test("sdk: a callback that throws ends its own session, not the loop", async () => {
+  const authority = benchAuthority();
+  const faults: unknown[] = [];
+  let calls = 0;
+  const server = await benchDriver(authority, (session) => {
+    if (calls++ === 0) throw new Error("boom");
+    session.onChannel = async (channel) => {
+      await channel.sendBytes((await channel.receiveBytes())!);
+      channel.finish();
+    };
+  });
+  server.driver.onFault = (error) => faults.push(error);
+  const client = await benchDriver(authority);
+  const first = await client.driver.dial(server.address);
+  await first.closed;
+  assert.equal(faults.length, 1);
+  const second = await client.driver.dial(server.address);
+  const channel = second.open(MODE_RELIABLE_ORDERED);
+  await channel.sendBytes(new Uint8Array([7]));
+  assert.deepEqual([...(await channel.receiveBytes())!], [7]);
+  await Promise.all([client.driver.close(), server.driver.close()]);
+});
+
+Deno.test("sdk: a dial that begins while the driver closes is refused", async () => {
+  const { driver, address } = await benchDriver(benchAuthority());
+  const closing = driver.close();
+  await assert.rejects(driver.dial(address), (error) => codeOf(error) === "CLOSED");
+  await closing;
+});
+
+Deno.test("sdk: a signal that has fired already gives a dial up without losing its failure", async () => {
+  const authority = benchAuthority();
+  const { driver } = await benchDriver(authority);
+  const pool = new SessionPool(driver);
+  const nodeId = formatNodeId(new Uint8Array(16).fill(1));
+  // Nobody listens there; a failure without a handler would end this process.
+  await assert.rejects(
+    pool.get(nodeId, ["127.0.0.1:9"], {}, AbortSignal.abort()),
+    (error) => codeOf(error) === "CANCELLED",
+  );
+  const other = formatNodeId(new Uint8Array(16).fill(2));
+  await assert.rejects(pool.get(other, [], {}), (error) => codeOf(error) === "UNREACHABLE");
+  await driver.close();
+});
+
+Deno.test("sdk: those who ask the same share a dial, those who ask more have their own", async () => {
+  const authority = benchAuthority();
+  const server = await benchDriver(authority, () => {});
+  const client = await benchDriver(authority);
+  const pool = new SessionPool(client.driver);
+  const nodeId = formatNodeId(server.driver.endpoint.nodeId);
+  const endpoints = [`127.0.0.1:${server.address.port}`];
+  const [a, b, strict] = await Promise.allSettled([
+    pool.get(nodeId, endpoints, {}),
+    pool.get(nodeId, endpoints, {}),
+    pool.get(nodeId, endpoints, { model: "not certified" }),
+  ]);
+  assert.ok(a.status === "fulfilled" && b.status === "fulfilled");
+  assert.equal(a.value.session, b.value.session);
+  assert.ok(strict.status === "rejected");
+  assert.equal(codeOf(strict.reason), "CONSTRAINT_NOT_MET");
+  await Promise.all([client.driver.close(), server.driver.close()]);
+});
