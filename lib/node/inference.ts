@@ -145,7 +145,7 @@ export interface InferenceService {
 
 /** The error that an aborted signal stands for. */
 export function cancelled(what: string): InferenceError {
-  return new InferenceError("CANCELLED", `cannot finish ${what}: the caller went away`);
+  return new InferenceError("CANCELLED", `cannot finish ${what}: it was cancelled`);
 }
 
 // --- time -------------------------------------------------------------------------------

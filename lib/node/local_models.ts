@@ -1,7 +1,7 @@
 /** The providers of this node as one: what they offer, how busy they are, and who answers. */
 import { formatNodeId, NexusError, utf8 } from "../base/mod.ts";
 import { decodeSad, type ModelEntry } from "../l2_route/mod.ts";
-import type { FinishReason, HealthStatus, InferenceRequest } from "../l5_api/mod.ts";
+import type { FinishReason, HealthStatus, InferenceRequest, ModelHealth } from "../l5_api/mod.ts";
 import { FINISH_REASONS } from "../l5_api/mod.ts";
 import { ANY_MODEL_NAME, type MicClaims } from "../l4_trust/mod.ts";
 import { type AnswerEvent, InferenceError } from "../sdk/mod.ts";
@@ -50,7 +50,7 @@ export class LocalModels {
   }
 
   /** The answer of HEALTH_CHECK. */
-  health(): HealthStatus {
+  health(withModels = false): HealthStatus {
     const healths = this.providers.map((provider) => provider.health());
     const sum = (pick: (health: typeof healths[number]) => number) =>
       healths.reduce((total, health) => total + pick(health), 0);
@@ -61,7 +61,7 @@ export class LocalModels {
       queueDepth: sum((health) => health.queueDepth),
       active,
       capacity,
-      models: [],
+      models: withModels ? this.#modelHealths() : [],
       draining: this.draining,
     };
   }
@@ -124,6 +124,14 @@ export class LocalModels {
     throw new InferenceError("MODEL_NOT_FOUND", "cannot answer: no provider here has that model", {
       retryable: true,
       param: "model",
+    });
+  }
+
+  #modelHealths(): ModelHealth[] {
+    return this.providers.flatMap((provider) => {
+      const { state, active, queueDepth } = provider.health();
+      const ready = state === "ready";
+      return provider.models.map(({ name }) => ({ name, active, queueDepth, ready }));
     });
   }
 

@@ -105,7 +105,8 @@ export class Node {
   #upkeep?: ReturnType<typeof setInterval>;
   #resolveStopped!: () => void;
   #stopping?: Promise<void>;
-  #closed = false;
+  /** Nodes met since the last upkeep. */
+  readonly #seen = new Map<string, PeerRecord>();
 
   private constructor(readonly loaded: LoadedConfig) {
     const { config } = loaded;
@@ -165,6 +166,7 @@ export class Node {
 
   /** Nodes met now or in earlier runs, seen last first. */
   knownPeers(): PeerRecord[] {
+    this.#notePeers();
     return this.#state.peers();
   }
 
@@ -366,7 +368,7 @@ export class Node {
       store: this.#store,
       table: this.table,
       clock: systemClock,
-      health: () => this.local.health(),
+      health: (withModels) => this.local.health(withModels),
       onChange: (event) => {
         if (event.type === "updated") {
           const { nodeId, endpoints, models } = event.advert;
@@ -472,6 +474,7 @@ export class Node {
   // ── while it runs ─────────────────────────────────────────────────────────────────────
 
   #lookAfter(): void {
+    this.#notePeers();
     const nowMs = systemClock.unixMs();
     for (const seed of this.seeds) {
       if (!seed.session?.isOpen && !seed.dialling && nowMs >= seed.nextTryMs) this.#dialSeed(seed);
@@ -534,24 +537,25 @@ export class Node {
     }
   }
 
-  /** Notes a node for the next start; durable writes do not belong into the turn of the loop. */
+  /** Notes a node for the next start; the durable write waits for the upkeep, off the packets' way. */
   #remember(nodeId: Uint8Array, endpoints: readonly string[]): void {
     if (equalBytes(nodeId, this.membership.identity.nodeId)) return;
     const session = this.pool.sessions.get(formatNodeId(nodeId));
-    const peer: PeerRecord = {
+    this.#seen.set(formatNodeId(nodeId), {
       nodeId,
       addresses: endpoints.map((text) => parseSocketAddress(text)),
       lastSeenMs: systemClock.unixMs(),
       fingerprint: session && fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
-    };
-    setTimeout(() => {
-      if (this.#closed) return;
-      try {
-        this.#state.putPeer(peer);
-      } catch (error) {
-        this.#log.error("cannot note a peer", { error });
-      }
-    }, 0);
+    });
+  }
+
+  #notePeers(): void {
+    try {
+      for (const peer of this.#seen.values()) this.#state.putPeer(peer);
+    } catch (error) {
+      this.#log.error("cannot note the nodes met", { error }); // A full disk, say.
+    }
+    this.#seen.clear();
   }
 
   /** Brings table, certificate and advertisement up to date with what the providers offer. */
@@ -637,7 +641,7 @@ export class Node {
     if (this.driver !== undefined) await this.driver.close();
     else await this.port?.close();
     for (const provider of this.local.providers) await provider.stop();
-    this.#closed = true;
+    this.#notePeers();
     this.#state.close();
   }
 }

@@ -46,10 +46,19 @@ async function answerRequest(
 ): Promise<void> {
   const { clock, nodeId } = options;
   const { requestId } = readMessageHeader(bytes);
+  const { answering } = channel.session;
+  const isUnique = requestId !== 0 && !answering.has(requestId);
   const receivedUs = clock.nowUs();
   let reply = new InferenceReply(requestId, { model: "", nodeId }, receivedUs);
   let chunks: Channel | undefined;
   try {
+    if (!isUnique) {
+      throw new InferenceError(
+        "INVALID_REQUEST",
+        `cannot answer: request id ${requestId} is 0 or that of another live request`,
+      );
+    }
+    answering.add(requestId);
     const message = decodeMessage(bytes);
     if (message.kind !== "inferenceRequest") return;
     const { stream } = message.body;
@@ -85,6 +94,7 @@ async function answerRequest(
     else chunks?.finish();
     await sendFailure(reply, channel, error);
   } finally {
+    if (isUnique) answering.delete(requestId);
     channel.finish();
   }
 }

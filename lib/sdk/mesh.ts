@@ -10,13 +10,7 @@ import {
   type RoutingTable,
 } from "../l2_route/mod.ts";
 import { MODE_BEST_EFFORT, MODE_RELIABLE_ORDERED } from "../l3_stream/mod.ts";
-import {
-  decodeMessage,
-  encodeMessage,
-  type HealthStatus,
-  MessageType,
-  readMessageHeader,
-} from "../l5_api/mod.ts";
+import { decodeMessage, encodeMessage, type HealthStatus, MessageType } from "../l5_api/mod.ts";
 import type { Channel } from "./channel.ts";
 import type { Handlers } from "./serve.ts";
 import type { Session } from "./session.ts";
@@ -29,7 +23,7 @@ export interface MeshOptions {
   table: RoutingTable;
   clock: Clock;
   /** Answers HEALTH_CHECK; a client has none. */
-  health?: () => HealthStatus;
+  health?: (withModels: boolean) => HealthStatus;
   onChange?: (event: AdvertEvent) => void;
   onRefused?: (fromNode: string, error: NexusError) => void;
 }
@@ -49,6 +43,7 @@ export class Mesh {
   readonly #healthTimer: ReturnType<typeof setInterval>;
   #timer?: ReturnType<typeof setTimeout>;
   #healthRequest = 0;
+  #closed = false;
   readonly #changed = new Set<() => void>();
 
   constructor(options: MeshOptions) {
@@ -68,11 +63,17 @@ export class Mesh {
       this.#flush();
     },
     [MessageType.HEALTH_CHECK]: async (message, channel) => {
-      const { requestId } = readMessageHeader(message);
-      const status = this.#options.health?.();
-      if (status !== undefined) {
-        await channel.send(encodeMessage("healthStatus", requestId, status));
+      const check = decodeMessage(message);
+      if (check.kind !== "healthCheck") return;
+      const status = this.#options.health?.(check.body.models);
+      if (status === undefined) return;
+      const bytesMax = channel.session.connection?.bestEffortBytesMax ?? 0;
+      let answer = encodeMessage("healthStatus", check.requestId, status);
+      while (answer.length > bytesMax && status.models.length > 0) {
+        status.models.length >>= 1; // As many as fit the packet.
+        answer = encodeMessage("healthStatus", check.requestId, status);
       }
+      await channel.send(answer);
     },
   };
 
@@ -128,6 +129,7 @@ export class Mesh {
 
   /** Stops the timers; what is to be sent must have been. */
   close(): void {
+    this.#closed = true;
     clearInterval(this.#healthTimer);
     clearTimeout(this.#timer);
   }
@@ -237,7 +239,7 @@ export class Mesh {
     clearTimeout(this.#timer);
     const { clock, store } = this.#options;
     const waitMs = (store.nextTimeoutUs() - clock.nowUs()) / 1000;
-    if (waitMs === Infinity) return;
+    if (waitMs === Infinity || this.#closed) return;
     this.#timer = setTimeout(() => {
       store.handleTimeout(clock.nowUs(), clock.unixMs());
       this.update();

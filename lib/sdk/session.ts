@@ -34,6 +34,8 @@ export class Session {
   onChannel?: (channel: Channel) => void;
   /** Who takes the chunk stream of a request that was sent on this session, by request id. */
   readonly chunkTakers = new Map<number, (channel: Channel, first: Uint8Array) => Promise<void>>();
+  /** Ids of the peer's requests that are being answered. */
+  readonly answering = new Set<number>();
   closedError?: NexusError;
   readonly openedUs: number;
   /** Counters of the transport when the session ended. */
