@@ -7,6 +7,17 @@ import { CertificateSummary } from "./trust.ts";
 export const NodeState = z.enum(["starting", "running", "draining"]);
 export type NodeState = z.infer<typeof NodeState>;
 
+/** What answers requests on the node, and whether it can. */
+export const ProviderInfo = z.object({
+  name: z.string(),
+  state: z.enum(["starting", "ready", "down", "stopped"]),
+  detail: z.string().optional().meta({ description: "Why it is not ready" }),
+  models: z.number().int(),
+  active: z.number().int(),
+  queueDepth: z.number().int(),
+}).meta({ id: "Provider" });
+export type ProviderInfo = z.infer<typeof ProviderInfo>;
+
 /** `GET /api/v1/node`. */
 export const NodeInfo = z.object({
   id: NodeIdText,
@@ -40,6 +51,7 @@ export const NodeInfo = z.object({
     description: "Root of the mesh, and whether its key lives on this node",
   }),
   models: z.array(z.string()),
+  providers: z.array(ProviderInfo),
   connections: z.number().int(),
   activeRequests: z.number().int(),
 }).meta({ id: "NodeInfo" });

@@ -1,10 +1,16 @@
 /**
- * Circuit breakers, one for each node.
+ * Circuit breakers, one for each endpoint: one model of one node, so that a model that fails does not
+ * close the way to the others of its node.
  *
  *   closed ──failuresMax in a row──▶ open ──cooldown──▶ half-open ──success──▶ closed
  *                                     ▲                    │ one probe at a time
  *                                     └──────failure───────┘
  */
+
+/** Name of one model of one node (hex id). */
+export function endpointKey(nodeId: string, model: string): string {
+  return `${nodeId} ${model}`;
+}
 
 /** What a breaker lets through: all, nothing, or one probe. */
 export type BreakerState = "closed" | "open" | "half-open";
@@ -19,7 +25,7 @@ export interface BreakerOptions {
   readonly probeTimeoutUs?: number;
 }
 
-/** Nodes with a failure history at once; the one whose history is oldest is forgotten first. */
+/** Endpoints with a failure history at once; the one whose history is oldest is forgotten first. */
 export const BREAKERS_MAX = 16_384;
 
 interface Breaker {
@@ -30,8 +36,8 @@ interface Breaker {
 }
 
 /**
- * Call `allows` before choosing a node, `attempt` when a request goes to it, and `success` or
- * `failure` when it ended. Only nodes that failed take memory.
+ * Call `allows` before choosing an endpoint, `attempt` when a request goes to it, and `success` or
+ * `failure` when it ended. Only endpoints that failed take memory.
  */
 export class CircuitBreakers {
   readonly #failuresMax: number;
@@ -45,31 +51,36 @@ export class CircuitBreakers {
     this.#probeTimeoutUs = options.probeTimeoutUs ?? 30_000_000;
   }
 
-  /** A request goes to the node; on a half-open breaker it is the probe. */
-  attempt(nodeId: string, nowUs: number): void {
-    const breaker = this.#breakers.get(nodeId);
-    if (breaker !== undefined && this.state(nodeId, nowUs) === "half-open") {
+  /** No endpoint has failed lately. */
+  get isEmpty(): boolean {
+    return this.#breakers.size === 0;
+  }
+
+  /** A request goes there; on a half-open breaker it is the probe. */
+  attempt(endpoint: string, nowUs: number): void {
+    const breaker = this.#breakers.get(endpoint);
+    if (breaker !== undefined && this.state(endpoint, nowUs) === "half-open") {
       breaker.probeStartedUs = nowUs;
     }
   }
 
-  /** The node answered. */
-  success(nodeId: string): void {
-    this.#breakers.delete(nodeId);
+  /** It answered. */
+  success(endpoint: string): void {
+    this.#breakers.delete(endpoint);
   }
 
-  /** The node failed: could not be reached, or an error that another node may not have. */
-  failure(nodeId: string, nowUs: number): void {
-    const breaker = this.#breakers.get(nodeId) ?? { failures: 0 };
-    const probed = this.state(nodeId, nowUs) === "half-open";
+  /** It failed: an error that another node may not have. */
+  failure(endpoint: string, nowUs: number): void {
+    const breaker = this.#breakers.get(endpoint) ?? { failures: 0 };
+    const probed = this.state(endpoint, nowUs) === "half-open";
     breaker.failures++;
     // Requests that were under way when it opened do not put the probe off.
     if (probed || (breaker.openedUs === undefined && breaker.failures >= this.#failuresMax)) {
       breaker.openedUs = nowUs;
       breaker.probeStartedUs = undefined;
     }
-    this.#breakers.delete(nodeId);
-    this.#breakers.set(nodeId, breaker);
+    this.#breakers.delete(endpoint);
+    this.#breakers.set(endpoint, breaker);
     if (this.#breakers.size > BREAKERS_MAX) {
       for (const oldest of this.#breakers.keys()) {
         this.#breakers.delete(oldest);
@@ -78,22 +89,22 @@ export class CircuitBreakers {
     }
   }
 
-  /** The node is gone for good. */
-  forget(nodeId: string): void {
-    this.#breakers.delete(nodeId);
+  /** It is gone for good. */
+  forget(endpoint: string): void {
+    this.#breakers.delete(endpoint);
   }
 
-  state(nodeId: string, nowUs: number): BreakerState {
-    const openedUs = this.#breakers.get(nodeId)?.openedUs;
+  state(endpoint: string, nowUs: number): BreakerState {
+    const openedUs = this.#breakers.get(endpoint)?.openedUs;
     if (openedUs === undefined) return "closed";
     return nowUs - openedUs >= this.#cooldownUs ? "half-open" : "open";
   }
 
-  /** Whether a request may go to the node now. */
-  allows(nodeId: string, nowUs: number): boolean {
-    const state = this.state(nodeId, nowUs);
+  /** Whether a request may go there now. */
+  allows(endpoint: string, nowUs: number): boolean {
+    const state = this.state(endpoint, nowUs);
     if (state !== "half-open") return state === "closed";
-    const started = this.#breakers.get(nodeId)?.probeStartedUs;
+    const started = this.#breakers.get(endpoint)?.probeStartedUs;
     return started === undefined || nowUs - started >= this.#probeTimeoutUs;
   }
 }

@@ -6,7 +6,7 @@
  *
  * A plain scan, O(n + p log p) for n entries of which p pass.
  */
-import { type CircuitBreakers } from "./breaker.ts";
+import { type CircuitBreakers, endpointKey } from "./breaker.ts";
 import { effectiveLatencyMs, type ModelEntry, type NodeRoute } from "./entry.ts";
 import { rankMembers } from "./hash.ts";
 import { makeQuery, passes } from "./match.ts";
@@ -103,8 +103,9 @@ function selectCandidates(table: TableSnapshot, sad: Sad, options: ResolveOption
     for (const entry of node.entries) {
       const latencyMs = effectiveLatencyMs(entry, node.metrics);
       const reasons: string[] | undefined = options.explain === false ? undefined : [];
-      if (nodeReason !== undefined) reasons?.push(nodeReason);
-      const pass = passes(query, entry, latencyMs, reasons) && nodeReason === undefined;
+      const closed = nodeReason ?? circuitRejection(entry, options);
+      if (closed !== undefined) reasons?.push(closed);
+      const pass = passes(query, entry, latencyMs, reasons) && closed === undefined;
       if (pass) passed.push({ node, entry, latencyMs });
       else if (reasons !== undefined) {
         rejected.push({
@@ -127,12 +128,17 @@ function nodeRejection(node: NodeRoute, options: ResolveOptions): string | undef
   const excluded = options.exclude?.get(node.nodeId);
   if (excluded !== undefined) return excluded;
   if (node.metrics.draining) return "draining";
-  if (options.breakers !== undefined && !options.breakers.allows(node.nodeId, options.nowUs)) {
-    return options.breakers.state(node.nodeId, options.nowUs) === "open"
-      ? "circuit open"
-      : "circuit half-open, its probe is under way";
-  }
   return undefined;
+}
+
+function circuitRejection(entry: ModelEntry, options: ResolveOptions): string | undefined {
+  const { breakers, nowUs } = options;
+  if (breakers === undefined || breakers.isEmpty) return undefined;
+  const endpoint = endpointKey(entry.nodeId, entry.name);
+  if (breakers.allows(endpoint, nowUs)) return undefined;
+  return breakers.state(endpoint, nowUs) === "open"
+    ? "circuit open"
+    : "circuit half-open, its probe is under way";
 }
 
 function scoreCandidates(passed: readonly Passed[], sad: Sad, weights: Terms): Candidate[] {

@@ -11,6 +11,8 @@ export {
   CLAIM,
   type MicClaims,
   MODEL_NAME_BYTES_MAX as CLAIM_MODEL_NAME_BYTES_MAX,
+  nodeNameClaim,
+  nodeNameOf,
   type PublisherClaim,
 } from "./mic/claims.ts";
 export { EXTENSION, type MicExtensions, type NodeRole } from "./mic/extensions.ts";

@@ -22,6 +22,7 @@ import { nodeEngine } from "../io/crypto.ts";
 import {
   effectiveLatencyMs,
   encodeSad,
+  endpointKey,
   formatArchitecture,
   type ModelEntry,
   type NodeRoute,
@@ -48,6 +49,8 @@ export class NodeBackend implements AdminBackend {
   constructor(node: Node) {
     this.#node = node;
   }
+
+  readonly #nameOf = (nodeId: string) => this.#node.nameOf(nodeId);
 
   ready(): boolean {
     return this.#node.notReady().length === 0;
@@ -90,6 +93,11 @@ export class NodeBackend implements AdminBackend {
       certificate: mic && describeMic(mic),
       ca: roots.length === 0 ? undefined : { fingerprint: toHex(roots[0]), here: ca !== undefined },
       models: node.local.entries().map((entry) => entry.name),
+      providers: node.local.providers.map((provider) => {
+        const { state, detail, active, queueDepth } = provider.health();
+        const models = provider.models.length;
+        return { name: provider.name, state, detail, models, active, queueDepth };
+      }),
       connections: node.driver.endpoint.connectionCount,
       activeRequests: node.service.active,
     };
@@ -111,7 +119,7 @@ export class NodeBackend implements AdminBackend {
       const entries = self ? node.local.entries() : route?.entries ?? [];
       return {
         id,
-        name: self ? node.loaded.config.node.name : undefined,
+        name: node.nameOf(id),
         self,
         addresses: self
           ? node.advertised
@@ -163,9 +171,10 @@ export class NodeBackend implements AdminBackend {
   }
 
   connections(): ConnectionInfo[] {
-    return [...this.#node.driver.sessions].map(describeSession).filter((each) =>
-      each !== undefined
-    );
+    return [...this.#node.driver.sessions].flatMap((session) => {
+      const info = describeSession(session);
+      return info === undefined ? [] : [{ ...info, name: this.#node.nameOf(info.nodeId) }];
+    });
   }
 
   routes(): RouteTable {
@@ -182,7 +191,12 @@ export class NodeBackend implements AdminBackend {
     const startedUs = systemClock.nowUs();
     const sad = sadFromModelField(text);
     const resolution = this.#node.router.resolve(sad);
-    return describeResolution(sad, resolution, systemClock.nowUs() - startedUs);
+    return describeResolution(
+      sad,
+      resolution,
+      systemClock.nowUs() - startedUs,
+      this.#nameOf,
+    );
   }
 
   async *infer(request: InferRequest, signal: AbortSignal): AsyncGenerator<InferEvent> {
@@ -194,7 +208,7 @@ export class NodeBackend implements AdminBackend {
         session = event.session;
         before = trafficOf(session);
       }
-      traces.push(describeTrace(event));
+      traces.push(describeTrace(event, this.#nameOf));
     });
     try {
       for await (const event of events) {
@@ -240,6 +254,7 @@ export class NodeBackend implements AdminBackend {
     const { metrics, nodeId, expiresUs } = route;
     return {
       nodeId,
+      nodeName: this.#node.nameOf(nodeId),
       model: entry.name,
       arch: entry.arch === 0 ? undefined : formatArchitecture(entry.arch),
       capabilities: capabilityWords(entry.capabilities),
@@ -256,7 +271,7 @@ export class NodeBackend implements AdminBackend {
       queueDepth: metrics.queueDepth,
       maxConcurrency: entry.maxConcurrency,
       local: nodeId === this.#node.nodeId,
-      breaker: this.#node.router.breakers.state(nodeId, nowUs),
+      breaker: this.#node.router.breakers.state(endpointKey(nodeId, entry.name), nowUs),
       expiresInS: expiresUs === Infinity ? undefined : (expiresUs - nowUs) / 1e6,
     };
   }

@@ -47,6 +47,7 @@ export function describeResolution(
   sad: Sad,
   resolution: Resolution,
   durationUs: number,
+  nameOf: (nodeId: string) => string | undefined,
 ): ResolveResponse {
   return {
     sad: formatSad(sad),
@@ -57,6 +58,7 @@ export function describeResolution(
       const rank = resolution.order.indexOf(candidate);
       return {
         nodeId: candidate.nodeId,
+        nodeName: nameOf(candidate.nodeId),
         model: candidate.model,
         chosen,
         score: candidate.rejected === undefined ? candidate.score : undefined,
@@ -73,18 +75,22 @@ export function describeResolution(
 }
 
 /** A step of routing as an event of `POST /api/v1/infer`. */
-export function describeTrace(event: TraceEvent): InferEvent {
+export function describeTrace(
+  event: TraceEvent,
+  nameOf: (nodeId: string) => string | undefined,
+): InferEvent {
   switch (event.type) {
     case "resolution":
       return {
         type: "resolution",
-        ...describeResolution(event.sad, event.resolution, event.durationUs),
+        ...describeResolution(event.sad, event.resolution, event.durationUs, nameOf),
       };
     case "attempt":
       return {
         type: "attempt",
         number: event.number,
         nodeId: event.candidate.nodeId,
+        nodeName: nameOf(event.candidate.nodeId),
         model: event.candidate.model,
         address: event.candidate.endpoints[0],
         local: event.local,

@@ -1,9 +1,15 @@
 /** The providers of this node as one: what they offer, how busy they are, and who answers. */
 import { formatNodeId, NexusError, utf8 } from "../base/mod.ts";
 import { decodeSad, type ModelEntry } from "../l2_route/mod.ts";
-import type { FinishReason, HealthStatus, InferenceRequest, ModelHealth } from "../l5_api/mod.ts";
+import type {
+  FinishReason,
+  HealthStatus,
+  InferenceRequest,
+  ModelHealth,
+  Usage,
+} from "../l5_api/mod.ts";
 import { FINISH_REASONS } from "../l5_api/mod.ts";
-import { ANY_MODEL_NAME, type MicClaims } from "../l4_trust/mod.ts";
+import { ANY_MODEL_NAME, type MicClaims, nodeNameClaim } from "../l4_trust/mod.ts";
 import { type AnswerEvent, InferenceError } from "../sdk/mod.ts";
 import type { Provider, ProviderModel } from "./inference.ts";
 import { findModel } from "./providers/mod.ts";
@@ -20,6 +26,8 @@ export class LocalModels {
     readonly providers: readonly Provider[],
     /** ISO 3166-1 numeric, 0 unknown. */
     readonly region: number,
+    /** What people call this node. */
+    readonly name: string,
     /** The provider that steps back as soon as another node has a model. */
     readonly standIn?: Provider,
   ) {
@@ -40,12 +48,15 @@ export class LocalModels {
   /** What the node's certificate must claim for these entries. */
   claims(): MicClaims {
     const entries = this.entries();
-    if (entries.length === 0) return this.region === 0 ? {} : { regions: [this.region] };
+    const custom = [nodeNameClaim(this.name)];
+    const regions = this.region === 0 ? {} : { regions: [this.region] };
+    if (entries.length === 0) return { custom, ...regions };
     return {
+      custom,
+      ...regions,
       capabilities: entries.reduce((bits, entry) => (bits | entry.capabilities) >>> 0, 0),
       contextWindow: Math.max(...entries.map((entry) => entry.context)),
       modelNames: namesToClaim(entries.map((entry) => entry.name).sort()),
-      ...(this.region === 0 ? {} : { regions: [this.region] }),
     };
   }
 
@@ -102,7 +113,7 @@ export class LocalModels {
             chunks,
             model,
             finishReason: finishReason(event.finishReason) ?? "stop",
-            usage: event.usage ?? { prompt: 0, completion: 0, cached: 0 },
+            usage: event.usage ?? estimateUsage(request, chunks),
             costMicros: 0,
           };
       }
@@ -168,6 +179,16 @@ const CLAIMED_NAME_BYTES_MAX = 1_024;
 function namesToClaim(names: readonly string[]): readonly string[] {
   const bytes = names.reduce((sum, name) => sum + 3 + utf8(name).length, 0);
   return bytes <= CLAIMED_NAME_BYTES_MAX ? names : [ANY_MODEL_NAME];
+}
+
+/** Characters of a token of English text, about. */
+const CHARS_PER_TOKEN = 4;
+
+/** For upstreams that do not count: a chunk is a token, and a prompt token is four characters. */
+function estimateUsage({ messages, system = "" }: InferenceRequest, chunks: number): Usage {
+  const chars = messages.flatMap(({ parts }) => parts)
+    .reduce((sum, part) => sum + (part.type === "text" ? part.text.length : 0), system.length);
+  return { prompt: Math.ceil(chars / CHARS_PER_TOKEN), completion: chunks, cached: 0 };
 }
 
 /** Upstreams invent reasons; the wire has a closed list. */

@@ -25,6 +25,7 @@ import {
   INVITE_SECRET_BYTES,
   type Mic,
   type MicClaims,
+  nodeNameOf,
   verifyChain,
   verifyCsr,
 } from "../l4_trust/mod.ts";
@@ -116,6 +117,7 @@ export class Membership {
     const names = new Set(own.modelNames);
     return ((claims.capabilities ?? 0) & ~(own.capabilities ?? 0)) === 0 &&
       (claims.contextWindow ?? 0) <= (own.contextWindow ?? 0) &&
+      nodeNameOf(claims) === nodeNameOf(own) &&
       (names.has(ANY_MODEL_NAME) || (claims.modelNames ?? []).every((name) => names.has(name))) &&
       JSON.stringify(claims.regions ?? []) === JSON.stringify(own.regions ?? []);
   }

@@ -23,10 +23,14 @@ import { AdvertStore, RoutingTable } from "../l2_route/mod.ts";
 import {
   advertVerifier,
   checkInviteTime,
+  decodeChain,
   decodeInvite,
+  decodeMic,
   encodeChain,
   fingerprintOf,
   type Invite,
+  type Mic,
+  nodeNameOf,
   renewalTimeS,
 } from "../l4_trust/mod.ts";
 import {
@@ -59,6 +63,10 @@ import { VERSION } from "./version.ts";
 const UPKEEP_MS = 1_000;
 /** Longest pause between two tries to reach a seed. */
 const SEED_RETRY_MS_MAX = 30_000;
+/** Nodes met are written together, shortly after. */
+const NOTE_PEERS_MS = 20;
+/** Names of nodes held at once; what is forgotten is learned again. */
+const NAMES_MAX = 16_384;
 /** Longest pause between two tries to get a certificate. */
 const RENEW_RETRY_MS_MAX = 60_000;
 /** How long a start waits for its seeds before it goes on without them. */
@@ -105,6 +113,10 @@ export class Node {
   #upkeep?: ReturnType<typeof setInterval>;
   #resolveStopped!: () => void;
   #stopping?: Promise<void>;
+  #noteTimer?: ReturnType<typeof setTimeout>;
+  readonly #names = new Map<string, string>();
+  /** What was last said of each provider. */
+  readonly #providerStates = new Map<string, string>();
   /** Nodes met since the last upkeep. */
   readonly #seen = new Map<string, PeerRecord>();
 
@@ -127,6 +139,7 @@ export class Node {
       this.membership.identity.nodeId,
       standIn ? [standIn] : createProviders(loaded),
       config.node.region ?? 0,
+      config.node.name,
       standIn,
     );
     this.service = new NodeService(this);
@@ -162,6 +175,18 @@ export class Node {
       0,
       8,
     );
+  }
+
+  /** The name in a node's certificate, as far as it has been seen. */
+  nameOf(nodeId: string): string | undefined {
+    return nodeId === this.nodeId ? this.loaded.config.node.name : this.#names.get(nodeId);
+  }
+
+  #learnName(nodeId: string, mic: Mic): void {
+    const name = nodeNameOf(mic.claims);
+    if (name === undefined) return;
+    if (this.#names.size >= NAMES_MAX) this.#names.clear();
+    this.#names.set(nodeId, name);
   }
 
   /** Nodes met now or in earlier runs, seen last first. */
@@ -371,10 +396,12 @@ export class Node {
       health: (withModels) => this.local.health(withModels),
       onChange: (event) => {
         if (event.type === "updated") {
-          const { nodeId, endpoints, models } = event.advert;
+          const { nodeId, endpoints, models, chain } = event.advert;
           this.#remember(nodeId, endpoints);
+          this.#learnName(formatNodeId(nodeId), decodeMic(decodeChain(chain)[0], nodeEngine));
           log.info("node advertises", {
             node: formatNodeId(nodeId),
+            name: this.nameOf(formatNodeId(nodeId)),
             models: models.map((model) => model.name),
           });
         } else {
@@ -474,13 +501,26 @@ export class Node {
   // ── while it runs ─────────────────────────────────────────────────────────────────────
 
   #lookAfter(): void {
-    this.#notePeers();
+    this.#watchProviders();
     const nowMs = systemClock.unixMs();
     for (const seed of this.seeds) {
       if (!seed.session?.isOpen && !seed.dialling && nowMs >= seed.nextTryMs) this.#dialSeed(seed);
     }
     if (this.state === "running") this.#advertise();
     if (nowMs / 1000 >= this.#renewAtS) this.#renew();
+  }
+
+  /** Says when a provider comes or goes: a wrong URL must not be silent. */
+  #watchProviders(): void {
+    for (const provider of this.local.providers) {
+      const { state, detail } = provider.health();
+      const said = `${state} ${detail ?? ""}`;
+      if (said === this.#providerStates.get(provider.name)) continue;
+      this.#providerStates.set(provider.name, said);
+      const facts = { provider: provider.name, models: provider.models.length, detail };
+      if (state === "down") this.#log.warn("provider is down", facts);
+      else if (state === "ready") this.#log.info("provider is ready", facts);
+    }
   }
 
   async #dialSeed(seed: SeedState): Promise<void> {
@@ -532,12 +572,13 @@ export class Node {
       }),
     });
     if (peerRole === "node") {
+      this.#learnName(peerNodeId, handshake.peerMic.leaf);
       this.mesh.joinNode(session);
       this.#remember(handshake.peerNodeId, [formatSocketAddress(session.address)]);
     }
   }
 
-  /** Notes a node for the next start; the durable write waits for the upkeep, off the packets' way. */
+  /** Notes a node for the next start; the durable write waits a moment, off the packets' way. */
   #remember(nodeId: Uint8Array, endpoints: readonly string[]): void {
     if (equalBytes(nodeId, this.membership.identity.nodeId)) return;
     const session = this.pool.sessions.get(formatNodeId(nodeId));
@@ -547,9 +588,12 @@ export class Node {
       lastSeenMs: systemClock.unixMs(),
       fingerprint: session && fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
     });
+    this.#noteTimer ??= setTimeout(() => this.#notePeers(), NOTE_PEERS_MS);
   }
 
   #notePeers(): void {
+    clearTimeout(this.#noteTimer);
+    this.#noteTimer = undefined;
     try {
       for (const peer of this.#seen.values()) this.#state.putPeer(peer);
     } catch (error) {

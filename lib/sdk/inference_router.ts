@@ -8,7 +8,9 @@ import {
   CircuitBreakers,
   decodeSad,
   encodeSad,
+  endpointKey,
   formatSad,
+  matchesModel,
   type Resolution,
   resolve,
   type ResolveOptions,
@@ -161,14 +163,15 @@ export class InferenceRouter {
         deadlineMs: Math.max(1, Math.round(deadlineMs - elapsedMs)),
       };
       let handedOut = false;
-      this.breakers.attempt(candidate.nodeId, clock.nowUs());
+      const endpoint = endpointKey(candidate.nodeId, candidate.model);
+      this.breakers.attempt(endpoint, clock.nowUs());
       try {
         for await (
           const event of this.#ask(candidate, attempt, number, options, signal, startedUs)
         ) {
           handedOut = true;
           // Not after the loop: nobody asks for more after the end.
-          if (event.type === "end") this.breakers.success(candidate.nodeId);
+          if (event.type === "end") this.breakers.success(endpoint);
           yield event;
         }
         return;
@@ -176,7 +179,7 @@ export class InferenceRouter {
         if (signal.aborted) throw thrown;
         const error = InferenceError.from(thrown);
         if (isUnreachable(error)) this.#reachability.lost(candidate.nodeId);
-        else if (error.isNodeFault) this.breakers.failure(candidate.nodeId, clock.nowUs());
+        else if (error.isNodeFault) this.breakers.failure(endpoint, clock.nowUs());
         if (handedOut || !error.retryable || number === order.length) throw error;
         options.onTrace?.({ type: "retry", number, candidate, error });
       }
@@ -234,20 +237,36 @@ export class InferenceRouter {
   }
 }
 
-/** Says why nobody can answer: every candidate's reason, the most useful part of the error. */
+/** Candidates whose reasons an error lists; `nexus route resolve` shows all. */
+const REASONS_MAX = 5;
+
+/** Says why nobody can answer, with the reasons that help: of a model asked for by name, its own. */
 function notFound(sad: Sad, resolution: Resolution): InferenceError {
-  const reasons = resolution.candidates.slice(0, 8).map(
-    ({ model, nodeId, rejected }) => `${model} on ${nodeId.slice(0, 8)}: ${rejected}`,
+  const { candidates } = resolution;
+  const { model } = sad;
+  const named = model === undefined
+    ? candidates
+    : candidates.filter((candidate) => matchesModel(model, candidate.model));
+  const passing = named.some(({ rejected }) => PASSING.test(rejected ?? ""));
+  const reasons = named.slice(0, REASONS_MAX).map(
+    (candidate) => `${candidate.model} on ${candidate.nodeId.slice(0, 8)}: ${candidate.rejected}`,
   );
-  const more = resolution.candidates.length - reasons.length;
-  const passing = resolution.candidates.some(({ rejected }) => PASSING.test(rejected ?? ""));
+  if (named.length > REASONS_MAX) reasons.push(`and ${named.length - REASONS_MAX} more`);
+  const why = candidates.length === 0
+    ? "no models are known here yet"
+    : named.length === 0
+    ? `none of the ${candidates.length} models known here has that name`
+    : reasons.join("; ");
   return new InferenceError(
     passing ? "MODEL_OVERLOADED" : "MODEL_NOT_FOUND",
-    `no node can answer "${formatSad(sad)}": ` +
-      (reasons.length === 0
-        ? "no models are known here yet"
-        : reasons.join("; ") + (more > 0 ? `; and ${more} more` : "")),
-    { param: "model", retryable: passing },
+    `no node can answer "${formatSad(sad)}": ${why}`,
+    {
+      param: "model",
+      retryable: passing,
+      hint: candidates.length === 0
+        ? "is a provider configured, and up? `nexus node info` shows it"
+        : "`nexus route table` lists the models, `nexus route resolve` says why each was left out",
+    },
   );
 }
 

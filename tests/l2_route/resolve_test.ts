@@ -4,6 +4,7 @@ import { fromHex } from "../../lib/base/mod.ts";
 import {
   CircuitBreakers,
   effectiveLatencyMs,
+  endpointKey,
   type EndpointMetrics,
   type ModelEntry,
   OPTION_PARTIAL,
@@ -362,7 +363,8 @@ Deno.test("NR-F-002: a node with several models stands once in the order, with i
 
 Deno.test("NR-F-006: nodes with an open circuit, excluded, draining or expired are rejected", () => {
   const breakers = new CircuitBreakers({ failuresMax: 1, cooldownUs: 100 });
-  breakers.failure(nodeId(1), 0);
+  breakers.failure(endpointKey(nodeId(1), "model"), 0);
+  breakers.failure(endpointKey(nodeId(5), "another model of that node"), 0);
   const table = tableOf([[entry(1)], [entry(2)], [entry(3), { draining: true }], [entry(5)]]);
   table.insert(entry(4), 50);
   const reasons = (nowUs: number) =>
@@ -379,7 +381,7 @@ Deno.test("NR-F-006: nodes with an open circuit, excluded, draining or expired a
     "advertisement expired",
   ]);
   assert.equal(reasons(100)[0], "failed before");
-  breakers.attempt(nodeId(1), 100);
+  breakers.attempt(endpointKey(nodeId(1), "model"), 100);
   assert.equal(reasons(101)[0], "circuit half-open, its probe is under way");
 });
 

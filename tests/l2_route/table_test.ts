@@ -24,7 +24,7 @@ Deno.test("NR-RT-004: single inserts and removals change one model", () => {
   assert.deepEqual([table.nodeCount, table.entryCount], [0, 0]);
 });
 
-Deno.test("NR-RT-001: a snapshot never changes while the table does", () => {
+Deno.test("a snapshot never changes while the table does", () => {
   const table = new RoutingTable();
   for (let n = 0; n < 300; n++) table.insert(entry(n), 5e6);
   const before = table.snapshot();
@@ -41,7 +41,7 @@ Deno.test("NR-RT-001: a snapshot never changes while the table does", () => {
   assert.deepEqual([after.nodeCount, after.entryCount], [2, 3]);
 });
 
-Deno.test("NR-RT-001: the version grows with each published change and only then", () => {
+Deno.test("the version grows with each published change and only then", () => {
   const table = new RoutingTable();
   const first = table.snapshot();
   assert.equal(table.snapshot(), first);
@@ -162,6 +162,6 @@ Deno.test("NR-RT-005: models are listed by name with all their nodes", () => {
   ]);
 });
 
-Deno.test("NR-F-005: a smoothed measurement moves a quarter of the way to each sample", () => {
+Deno.test("a smoothed measurement moves a quarter of the way to each sample", () => {
   assert.deepEqual([smoothed(undefined, 8), smoothed(8, 16), smoothed(10, 2)], [8, 10, 8]);
 });

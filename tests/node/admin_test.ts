@@ -87,6 +87,7 @@ class FakeBackend implements AdminBackend {
     certificate,
     ca: { fingerprint: SHA, here: true },
     models: ["m"],
+    providers: [],
     connections: 0,
     activeRequests: 0,
   });

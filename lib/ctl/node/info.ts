@@ -78,6 +78,10 @@ function infoTable(node: NodeInfo, options: TableOptions): string {
       "certificate",
       certificate && `${certificate.role}, until ${formatTime(certificate.notAfterS)}`,
     ],
+    ...node.providers.map(({ name, state, detail, models }): [string, string] => [
+      "provider",
+      `${name} ${state}, ${models} models${detail === undefined ? "" : `: ${detail}`}`,
+    ]),
     ["models", node.models.join(" ")],
     ["connections", String(node.connections)],
     ["requests", String(node.activeRequests)],

@@ -39,27 +39,39 @@ export function standingOf(node: NodeSummary): string {
 function columns(nowMs: number): Column<NodeSummary>[] {
   return [
     { head: "NODE", value: (node) => shortId(node.id), mark: (text, _, paint) => paint.bold(text) },
-    { head: "NAME", value: (node) => node.name ?? "" },
+    { head: "NAME", value: (node) => node.name ?? "", narrow: { by: "cut", to: 10 } },
     {
       head: "STATE",
       value: standingOf,
       mark: (text, node, paint) =>
         node.draining ? paint.yellow(text) : node.connected ? paint.green(text) : paint.dim(text),
     },
-    { head: "ADDRESS", value: (node) => node.addresses.join(" ") },
+    {
+      head: "ADDRESS",
+      value: (node) => node.addresses.join(" "),
+      narrow: { by: "wrap", to: 21 }, // Any IPv4 address with its port.
+      drop: true,
+    },
     {
       head: "RTT",
       right: true,
+      drop: true,
       value: (node) => node.rttMs === undefined ? "" : formatMs(node.rttMs),
     },
     {
       head: "LOAD",
       right: true,
+      drop: true,
       value: (node) => node.load === undefined ? "" : `${Math.round(node.load * 100)} %`,
     },
     { head: "QUEUE", right: true, wide: true, value: (node) => String(node.queueDepth ?? "") },
     { head: "REGION", wide: true, value: (node) => node.region ?? "" },
-    { head: "MODELS", value: (node) => node.models.join(" ") },
+    {
+      head: "MODELS",
+      value: (node) => node.models.join(" "),
+      narrow: { by: "wrap", to: 18 },
+      below: true,
+    },
     { head: "CAPABILITIES", wide: true, value: (node) => node.capabilities.join("+") },
     {
       head: "SEEN",

@@ -57,6 +57,25 @@ export interface MicClaims {
 export const MIC_BYTES_MAX = 8_192;
 /** Room for the fixed fields and two item lists, each within the longest certificate. */
 export const CONTENT_BYTES_MAX = 3 * MIC_BYTES_MAX;
+/** A CUSTOM claim that begins so is the name by which people know the node (protocol.md §3.1). */
+const NODE_NAME_PREFIX = "name=";
+
+/** The CUSTOM claim for a node's name. */
+export function nodeNameClaim(name: string): Uint8Array {
+  return utf8(NODE_NAME_PREFIX + name);
+}
+
+/** The node's name that the claims hold; undefined when there is none that is fit to be shown. */
+export function nodeNameOf(claims: MicClaims): string | undefined {
+  for (const custom of claims.custom ?? []) {
+    const match = NODE_NAME.exec(new TextDecoder().decode(custom));
+    if (match !== null) return match[1];
+  }
+  return undefined;
+}
+
+const NODE_NAME = /^name=([A-Za-z0-9][A-Za-z0-9._-]{0,62})$/;
+
 /** Longest MODEL_NAME in bytes (protocol.md §3.1). */
 export const MODEL_NAME_BYTES_MAX = 128;
 
