@@ -1,6 +1,7 @@
 /** Which UDP port a process gets: the native one where it can run, the portable one elsewhere. */
-import { NexusError, type SocketAddress } from "../base/mod.ts";
+import { formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
 import type { Pool, Port } from "../l1_link/mod.ts";
+import { resolveSocketAddress } from "./numeric_host.ts";
 import { openUdpNativePort, udpNativeUnavailable } from "./udp_native_port.ts";
 import { openUdpPort } from "./udp_port.ts";
 
@@ -12,7 +13,7 @@ export type PortKind = typeof PORT_KINDS[number];
 /** How to open the best port. */
 export interface BestPortOptions {
   readonly kind: PortKind;
-  /** Port 0 lets the system choose. */
+  /** Port 0 lets the system choose; a host name is looked up. */
   readonly listen: SocketAddress;
   /** The tenant network. */
   readonly vni: number;
@@ -31,16 +32,18 @@ export interface BestPort {
 
 /**
  * Opens a port of the kind asked for, or with "auto" the best one. Errors: those of both ports,
- * NATIVE_UNAVAILABLE when the native one was asked for by name, UNKNOWN_PORT.
+ * NATIVE_UNAVAILABLE when the native one was asked for by name, UNKNOWN_PORT, LISTEN_FAILED for a
+ * host name that this machine does not know.
  */
-export async function openBestPort(options: BestPortOptions): Promise<BestPort> {
-  const { kind, faults } = options;
+export async function openBestPort(asked: BestPortOptions): Promise<BestPort> {
+  const { kind, faults } = asked;
   if (!PORT_KINDS.includes(kind)) {
     throw new NexusError(
       "UNKNOWN_PORT",
       `cannot open port: kind is "${kind}", expected one of ${PORT_KINDS.join(", ")}`,
     );
   }
+  const options = { ...asked, listen: await numericListen(asked.listen) };
   if (kind === "udp") return await portable(options, "asked for");
   if (kind === "udp-native") {
     if (faults !== undefined) {
@@ -62,6 +65,19 @@ export async function openBestPort(options: BestPortOptions): Promise<BestPort> 
     kind: "udp-native",
     reason: "the native library is there: segmentation offload, ECN, receive times",
   };
+}
+
+async function numericListen(listen: SocketAddress): Promise<SocketAddress> {
+  try {
+    return await resolveSocketAddress(listen);
+  } catch (cause) {
+    throw new NexusError(
+      "LISTEN_FAILED",
+      `cannot listen: udp ${formatSocketAddress(listen)}: "${listen.host}" is no address, and no ` +
+        "name that this machine knows",
+      { cause, hint: 'expected host:port, such as "0.0.0.0:6477"' },
+    );
+  }
 }
 
 async function portable(options: BestPortOptions, reason: string): Promise<BestPort> {

@@ -6,6 +6,10 @@
  * when `txBurst` returns. `wait` first looks at the socket for a bounded time, because a frame that
  * comes soon is then had in some 10 µs; only when nothing came it arms the waker thread (ffi/waker.ts)
  * and lets the event loop sleep. What `wait` finds is kept for the next rxBurst.
+ *
+ * Whether it looks follows the sleeps before (as KVM's halt polling does): after one that was shorter
+ * than a look, looking would have been better. After longer ones it looks only now and then, to find
+ * out whether the other end could be had awake. So a busy path spins and an idle node sleeps.
  */
 import {
   decodeHost,
@@ -40,12 +44,13 @@ import { numericHost } from "./numeric_host.ts";
 const UDP_FRAME_BYTES_MAX = 65_507 - OVERLAY_BYTES;
 /** Wanted socket buffers: some 30 ms of 1 Gbit/s. The system may give less (net.core.rmem_max). */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
-/** How long `wait` looks at the socket: a loopback round trip, several times over. */
-const SPIN_US_DEFAULT = 50;
-/** After so many waits without luck the spin pauses … */
-const SPIN_MISSES_MAX = 4;
-/** … for up to so many waits: an idle node must not burn its core. */
-const SPIN_PAUSE_WAITS_MAX = 64;
+/**
+ * Longest look at the socket in one `wait`: past what it costs two sleeping ends to wake each other
+ * (100-200 µs on virtual machines), or they would never meet awake. It holds the event loop.
+ */
+const SPIN_US_MAX_DEFAULT = 250;
+/** Of long sleeps in a row, the 1st, 2nd, 4th, 8th … is followed by a look, and every so many. */
+const PROBE_SLEEPS = 64;
 /** Longest delay that a timer takes. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -61,7 +66,7 @@ export interface UdpNativePortOptions {
   /** Several ports may share the address (SO_REUSEPORT): one per Worker. */
   readonly reusePort?: boolean;
   /** Longest busy look at the socket in `wait`; 0: always sleep. */
-  readonly spinUs?: number;
+  readonly spinUsMax?: number;
   /** Wanted bytes of each socket buffer. */
   readonly socketBufferBytes?: number;
   /** What to do without, for tests and diagnosis. */
@@ -115,7 +120,7 @@ export class UdpNativePort implements Port {
   readonly #io: NexusIo;
   readonly #handle: number;
   readonly #seat: WakerSeat | undefined;
-  readonly #spinUs: number;
+  readonly #spinUsMax: number;
   /** What `wait` received: the next rxBurst. */
   readonly #ahead = new Burst();
   /** What `poll` took in. Never both hold frames. */
@@ -127,8 +132,11 @@ export class UdpNativePort implements Port {
   #armed = 0;
   /** The last burst was taken in part: the driver wants to know when there is room. */
   #roomWanted = false;
-  #spinMisses = 0;
-  #spinPause = 0;
+  /** How long the next `wait` looks. */
+  #spinUs: number;
+  #asleepSinceMs = 0;
+  /** Sleeps in a row that were longer than a look. */
+  #longSleeps = 0;
   /** Received but dropped because the queue was full. */
   #overflowFrames = 0;
   #overflowBytes = 0;
@@ -140,7 +148,8 @@ export class UdpNativePort implements Port {
     this.pool = options.pool ?? new Pool();
     this.frameBytesMax = Math.min(this.pool.frameBytesMax, UDP_FRAME_BYTES_MAX);
     this.#queue = new FrameQueue(options.rxFramesMax);
-    this.#spinUs = options.spinUs ?? SPIN_US_DEFAULT;
+    this.#spinUsMax = options.spinUsMax ?? SPIN_US_MAX_DEFAULT;
+    this.#spinUs = this.#spinUsMax;
     this.#seat = takeSeat(io, () => this.#onReady());
     this.#handle = this.#open(options);
     const port = io.nx_local_address(this.#handle, this.#host);
@@ -225,11 +234,14 @@ export class UdpNativePort implements Port {
 
   wait(timeoutUs: number): Promise<void> {
     if (this.#closed || this.#queue.count > 0 || this.#ahead.count > 0) return Promise.resolve();
-    if (this.#receive(this.#ahead, this.#spinFor(timeoutUs)) > 0) {
-      this.#spinMisses = 0;
-      return Promise.resolve();
-    }
-    if (timeoutUs <= this.#spinUs) return Promise.resolve();
+    // A sleep shorter than a look is over before the event loop could come back.
+    const short = timeoutUs <= this.#spinUsMax;
+    const spinUs = short ? Math.max(0, Math.ceil(timeoutUs)) : this.#spinUs;
+    const beganMs = spinUs > 0 ? performance.now() : 0;
+    const count = this.#receive(this.#ahead, spinUs);
+    if (spinUs > 0 && !short) this.#learnFromLook(1000 * (performance.now() - beganMs));
+    if (count > 0 || short) return Promise.resolve();
+    this.#asleepSinceMs = performance.now();
     this.#arm();
     const { promise, resolve } = Promise.withResolvers<void>();
     const ms = Math.max(0, Math.ceil(timeoutUs / 1000));
@@ -245,20 +257,6 @@ export class UdpNativePort implements Port {
     return promise;
   }
 
-  /** Spins while that is likely to help: after misses it pauses for more and more waits. */
-  #spinFor(timeoutUs: number): number {
-    // A sleep that short is over before the event loop could come back.
-    if (timeoutUs <= this.#spinUs) return Math.max(0, timeoutUs);
-    if (this.#spinPause > 0) {
-      this.#spinPause--;
-      return 0;
-    }
-    if (++this.#spinMisses > SPIN_MISSES_MAX) {
-      this.#spinPause = Math.min(2 ** (this.#spinMisses - SPIN_MISSES_MAX), SPIN_PAUSE_WAITS_MAX);
-    }
-    return this.#spinUs;
-  }
-
   #arm(): void {
     const events = this.#roomWanted ? NxWait.READ | NxWait.WRITE : NxWait.READ;
     if (this.#armed === events) return;
@@ -269,7 +267,23 @@ export class UdpNativePort implements Port {
   #onReady(): void {
     this.#armed = 0;
     this.#roomWanted = false;
+    if (this.#waiters.size > 0) this.#learnFromSleep();
     this.wake();
+  }
+
+  /** A look that took far longer than asked for yielded to others: this core is not ours to spin. */
+  #learnFromLook(tookUs: number): void {
+    if (tookUs > 2 * this.#spinUsMax) this.#decideLook(false);
+  }
+
+  #learnFromSleep(): void {
+    this.#decideLook(1000 * (performance.now() - this.#asleepSinceMs) <= this.#spinUsMax);
+  }
+
+  #decideLook(worthwhile: boolean): void {
+    const n = this.#longSleeps = worthwhile ? 0 : this.#longSleeps + 1;
+    const look = (n & (n - 1)) === 0 || n % PROBE_SLEEPS === 0;
+    this.#spinUs = look ? this.#spinUsMax : 0;
   }
 
   wake(): void {

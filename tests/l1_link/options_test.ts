@@ -82,7 +82,7 @@ Deno.test("NL-F-005: a tensor shape of no dimensions and of eight reads back", (
   }
 });
 
-Deno.test("NL-F-008: padFor aligns the payload in a slot for any options and alignment", () => {
+Deno.test("padFor aligns the payload in a slot for any options and alignment", () => {
   const pool = new Pool({ slots: 3 });
   const frameOffset = pool.frameOffsetOf(2);
   for (const alignment of [1, 2, 4, 8, 16, 32, 64]) {

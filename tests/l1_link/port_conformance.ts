@@ -223,6 +223,16 @@ export function portConformance(kind: string, makeHarness: () => PortHarness): v
     assert.equal(a.peerAddress(12_345), undefined);
   });
 
+  test("wait takes any time that a deadline can be", async (harness, open) => {
+    const port = await open();
+    for (const timeoutUs of [0, 0.25, 3.7, 49.999, 50.001, 1_000.5, -1]) {
+      const waited = port.wait(timeoutUs);
+      harness.elapse(Math.max(1, Math.ceil(timeoutUs)));
+      await waited;
+    }
+    assert.equal(receive(port).length, 0);
+  });
+
   test("wait resolves at once while frames wait", async (harness, open) => {
     const [a, b] = [await open(), await open()];
     send(a, a.peer(b.localAddress), numbered(1));

@@ -1,0 +1,56 @@
+/**
+ * `deno task fuzz <name> [--inputs N] [--seed S]`: runs a fuzz target over N inputs. The seed is
+ * printed, and a run with the same seed makes the same inputs. Exit 1 with the input as hexadecimal
+ * when something was found.
+ */
+import { toHex } from "../../lib/base/mod.ts";
+import type { FuzzTarget } from "./fuzzer.ts";
+import { linkFuzz } from "./link.ts";
+
+const TARGETS: readonly FuzzTarget[] = [linkFuzz];
+const INPUTS_DEFAULT = 1_000_000;
+/** Inputs between two looks at the clock. */
+const BATCH = 4096;
+const PROGRESS_MS = 5000;
+
+function usage(problem: string): never {
+  console.error(`${problem}\nusage: deno task fuzz <name> [--inputs N] [--seed S]; there are:`);
+  for (const { name, about } of TARGETS) console.error(`  ${name.padEnd(12)}${about}`);
+  Deno.exit(2);
+}
+
+function numberAfter(flag: string): number | undefined {
+  const at = Deno.args.indexOf(flag);
+  if (at < 0) return undefined;
+  const value = Number(Deno.args[at + 1]?.replaceAll("_", ""));
+  if (!Number.isInteger(value) || value < 0) usage(`${flag} needs a whole number`);
+  return value;
+}
+
+const target = TARGETS.find(({ name }) => name === Deno.args[0]) ??
+  usage(`no fuzz target ${Deno.args[0] ?? "named"}`);
+const inputs = numberAfter("--inputs") ?? INPUTS_DEFAULT;
+const seed = numberAfter("--seed") ?? crypto.getRandomValues(new Uint32Array(1))[0];
+
+console.log(`fuzz ${target.name}: ${inputs} inputs, seed ${seed}`);
+const run = target.start(seed);
+const started = performance.now();
+let reported = started;
+let done = 0;
+try {
+  while (done < inputs) {
+    const until = Math.min(inputs, done + BATCH);
+    for (; done < until; done++) run.one();
+    const now = performance.now();
+    if (now - reported < PROGRESS_MS) continue;
+    reported = now;
+    const rate = Math.round(done / (now - started) * 1000);
+    console.error(`${done} of ${inputs}, ${rate} a second; ${run.summary()}`);
+  }
+} catch (thrown) {
+  console.error(`input ${done} of seed ${seed} (${target.name}): ${toHex(run.lastInput())}`);
+  console.error(thrown);
+  Deno.exit(1);
+}
+const seconds = (performance.now() - started) / 1000;
+console.log(`${done} inputs in ${seconds.toFixed(1)} s, nothing found; ${run.summary()}`);
