@@ -42,6 +42,10 @@ const lockFile = new URL("compile.lock", folder);
 Deno.writeTextFileSync(configFile, JSON.stringify(config, null, 2));
 Deno.writeTextFileSync(lockFile, JSON.stringify(lock, null, 2));
 
+/** The native library travels inside the binary, where `deno task build` has made it. */
+const NATIVE = "ffi/native/build";
+const native = exists(NATIVE) ? ["--include", NATIVE] : [];
+
 const { code } = await new Deno.Command(Deno.execPath(), {
   args: [
     "compile",
@@ -51,6 +55,7 @@ const { code } = await new Deno.Command(Deno.execPath(), {
     "--lock",
     lockFile.pathname,
     ...PERMISSIONS.map((name) => `--allow-${name}`),
+    ...native,
     "--output",
     OUTPUT,
     "main.ts",
@@ -63,13 +68,22 @@ const { code } = await new Deno.Command(Deno.execPath(), {
 });
 if (code === 0) {
   const { size } = Deno.statSync(new URL(OUTPUT, root));
-  console.log(`${OUTPUT}: ${Math.round(size / 1e6)} MB`);
+  const has = native.length > 0 ? "with the native library" : "portable (no `deno task build`)";
+  console.log(`${OUTPUT}: ${Math.round(size / 1e6)} MB, ${has}`);
 } else {
   console.error(
     "compile failed. Without internet, set DENORT_BIN to a denort of this Deno version.",
   );
 }
 Deno.exitCode = code;
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(new URL(path, root)).isDirectory;
+  } catch {
+    return false;
+  }
+}
 
 /** The packages that the specifiers left need, directly or not. */
 function reachable({ specifiers, npm }: Lock): Lock["npm"] {

@@ -38,6 +38,16 @@ export class Context {
     return choosePaint(terminal.errIsTerminal, this.flags.color, terminal.env);
   }
 
+  /** Line width of standard output; undefined off a terminal: lines are as long as they need. */
+  get width(): number | undefined {
+    return this.terminal.outIsTerminal ? this.terminal.width : undefined;
+  }
+
+  /** The same of standard error. */
+  get errWidth(): number | undefined {
+    return this.terminal.errIsTerminal ? this.terminal.width : undefined;
+  }
+
   /** Whether the result is for a program. */
   get isMachine(): boolean {
     return this.flags.output === "json" || this.flags.output === "yaml";
@@ -45,7 +55,7 @@ export class Context {
 
   /** Writes the result in the form that was asked for. */
   async print(view: View): Promise<void> {
-    this.terminal.out(await formatView(view, this.flags.output, this.paint));
+    this.terminal.out(await formatView(view, this.flags.output, this.paint, this.width));
   }
 
   /** One line for people, on standard error. */

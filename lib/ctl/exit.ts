@@ -24,8 +24,14 @@ const USAGE: ReadonlySet<string> = new Set([
   "INVALID_ADDRESS",
   "INVALID_NODE_ID",
   "INVALID_REQUEST",
+  "INVALID_INVITE",
 ]);
-const NOT_FOUND: ReadonlySet<string> = new Set(["NOT_FOUND", "MODEL_NOT_FOUND", "FILE_NOT_FOUND"]);
+const NOT_FOUND: ReadonlySet<string> = new Set([
+  "NOT_FOUND",
+  "MODEL_NOT_FOUND",
+  "FILE_NOT_FOUND",
+  "CONFIG_NOT_FOUND",
+]);
 const DENIED: ReadonlySet<string> = new Set([
   "UNAUTHORIZED",
   "HOST_REFUSED",
@@ -33,12 +39,18 @@ const DENIED: ReadonlySet<string> = new Set([
   "TOKEN_MISSING",
   "FILE_DENIED",
   "JOIN_REFUSED",
+  "INVITE_REFUSED",
+  "INVITE_EXPIRED",
   "TRUST_FAILURE",
 ]);
 const UNREACHABLE: ReadonlySet<string> = new Set([
   "UNREACHABLE",
   "CONNECT_TIMEOUT",
+  "HANDSHAKE_TIMEOUT",
   "PEER_UNRESPONSIVE",
+  "PEER_UNREACHABLE",
+  "ALERT_OVERLOADED",
+  "UNKNOWN_HOST",
 ]);
 
 /** A signal ended the command; the code is 128 + its number. Nothing is printed for it. */
@@ -61,11 +73,23 @@ export function exitCodeOf(thrown: unknown): number {
   // The reader of a pipe has seen enough, as in `nexus infer … | head -1`.
   if (thrown instanceof Deno.errors.BrokenPipe) return EXIT.done;
   if (!(thrown instanceof NexusError)) return EXIT.failed;
-  if (USAGE.has(thrown.code)) return EXIT.usage;
+  if (USAGE.has(thrown.code) || isFlagMistake(thrown)) return EXIT.usage;
   if (NOT_FOUND.has(thrown.code)) return EXIT.notFound;
-  if (DENIED.has(thrown.code)) return EXIT.denied;
+  if (DENIED.has(thrown.code) || isHandshakeRefusal(thrown.code)) return EXIT.denied;
   if (UNREACHABLE.has(thrown.code)) return EXIT.unreachable;
   return EXIT.failed;
+}
+
+/** The other end told us no (docs/protocol.md §4.4); busy and broken are no refusals. */
+function isHandshakeRefusal(code: string): boolean {
+  return code.startsWith("ALERT_") && code !== "ALERT_OVERLOADED" && code !== "ALERT_INTERNAL";
+}
+
+/** A config whose mistakes all stand on the command line. */
+function isFlagMistake(error: NexusError): boolean {
+  const { mistakes } = error as { mistakes?: readonly { readonly where: string }[] };
+  return error.code === "CONFIG_INVALID" && mistakes !== undefined &&
+    mistakes.every(({ where }) => where.startsWith("--"));
 }
 
 /** Causes told with --verbose at most. */

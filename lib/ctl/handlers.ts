@@ -9,6 +9,8 @@ export interface RunOptions {
   configFile?: string;
   /** Config keys set by flags, "section.key" → text. */
   overrides: Record<string, string>;
+  /** Flags that stand for a key, "mesh.join" → "--join", for mistakes; others are `--set key`. */
+  flagNames?: Record<string, string>;
   /** Print an invite token when this node is the mesh's CA. */
   printInvite: boolean;
   inviteUses?: number;
@@ -50,5 +52,7 @@ export interface Handlers {
   /** Whether an error of `runNode` is one that a restart cannot mend (exit status 78). */
   isConfigMistake(error: unknown): Promise<boolean>;
   /** Reads and checks a config; throws what the node would throw. */
-  checkConfig(options: Pick<RunOptions, "configFile" | "overrides">): Promise<CheckedConfig>;
+  checkConfig(
+    options: Pick<RunOptions, "configFile" | "overrides" | "flagNames">,
+  ): Promise<CheckedConfig>;
 }

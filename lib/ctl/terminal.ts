@@ -4,6 +4,8 @@
 export interface Terminal {
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
+  /** Characters in a line of the window; undefined when there is none or it does not say. */
+  readonly width: number | undefined;
   /** Standard output: results only. */
   out(text: string): void;
   /** Standard error: everything else. */
@@ -31,6 +33,13 @@ const STOP_SIGNALS: ReadonlyArray<readonly [Deno.Signal, number]> = [
 export const systemTerminal: Terminal = {
   outIsTerminal: Deno.stdout.isTerminal(),
   errIsTerminal: Deno.stderr.isTerminal(),
+  get width() { // Asked for each time: windows change.
+    try {
+      return Deno.consoleSize().columns || undefined; // Some serial lines say 0.
+    } catch {
+      return undefined;
+    }
+  },
   out: (text) => writeAll(Deno.stdout, text),
   err(text) {
     try {

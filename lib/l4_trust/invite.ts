@@ -86,12 +86,12 @@ export function decodeInvite(text: string, engine: CryptoEngine): Invite {
     const bytes = fromBase64Url(token.slice(PREFIX.length));
     // Trailing bits of the last character are free in base64; one token has one text.
     if (PREFIX + toBase64Url(bytes) !== token) {
-      throw unreadable("its last character is not canonical");
+      throw unreadable(ALTERED);
     }
     return readInvite(bytes, engine);
   } catch (thrown) {
     if (!(thrown instanceof NexusError) || thrown.code === "INVALID_INVITE") throw thrown;
-    throw unreadable(thrown.message, thrown);
+    throw unreadable(ALTERED, thrown);
   }
 }
 
@@ -118,7 +118,7 @@ export function inviteProof(
 function readInvite(bytes: Uint8Array, engine: CryptoEngine): Invite {
   const end = bytes.length - CHECKSUM_BYTES;
   if (end < 0 || !equalBytes(bytes.subarray(end), checksum(bytes.subarray(0, end), engine))) {
-    throw unreadable("its checksum does not fit, a character is wrong or missing");
+    throw unreadable(ALTERED);
   }
   const reader = new ByteReader(bytes.subarray(0, end), "invite");
   const version = reader.u8();
@@ -139,6 +139,9 @@ function readInvite(bytes: Uint8Array, engine: CryptoEngine): Invite {
   reader.end();
   return { vni, expiresS, caFingerprint, id, secret, seeds };
 }
+
+/** A character is wrong or missing: told by alphabet, checksum or length. */
+const ALTERED = "the invite is incomplete or altered; copy it again";
 
 function checksum(content: Uint8Array, engine: CryptoEngine): Uint8Array {
   return engine.sha256(content).subarray(0, CHECKSUM_BYTES);

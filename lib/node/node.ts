@@ -17,8 +17,10 @@ import { ensureAdminToken } from "../io/admin_token.ts";
 import { randomFill, systemClock } from "../io/clock.ts";
 import { nodeEngine } from "../io/crypto.ts";
 import { localAddresses } from "../io/local_addresses.ts";
+import { openBestPort } from "../io/open_port.ts";
+import { bestPoolMemory } from "../io/pool_memory.ts";
 import { defaultStateDir, type PeerRecord, State } from "../io/state.ts";
-import { openUdpPort, type UdpPort } from "../io/udp_port.ts";
+import { Pool, type Port, SLOT_BYTES } from "../l1_link/mod.ts";
 import { AdvertStore, RoutingTable } from "../l2_route/mod.ts";
 import {
   advertVerifier,
@@ -65,6 +67,8 @@ const UPKEEP_MS = 1_000;
 const SEED_RETRY_MS_MAX = 30_000;
 /** Nodes met are written together, shortly after. */
 const NOTE_PEERS_MS = 20;
+/** Slots of the frame pool: 8 MiB, some 100 ms of a 1 Gbit/s burst at 1,200-byte frames. */
+const POOL_SLOTS = 4_096;
 /** Names of nodes held at once; what is forgotten is learned again. */
 const NAMES_MAX = 16_384;
 /** Longest pause between two tries to get a certificate. */
@@ -75,6 +79,8 @@ const SEED_START_MS = 6_000;
 interface SeedState {
   readonly address: SocketAddress;
   readonly nodeId?: Uint8Array;
+  /** A node of an earlier run: dialled like a seed, but nobody waits for it. */
+  readonly remembered?: boolean;
   session?: Session;
   dialling: boolean;
   failures: number;
@@ -91,7 +97,12 @@ export class Node {
   readonly service: NodeService;
   readonly seeds: SeedState[] = [];
   driver!: Driver;
-  port!: UdpPort;
+  port!: Port;
+  /** Tenant network. */
+  vni = 0;
+  /** Which port it is, and why. */
+  portKind = "";
+  portReason = "";
   pool!: SessionPool;
   mesh!: Mesh;
   router!: InferenceRouter;
@@ -201,8 +212,9 @@ export class Node {
     if (this.state === "starting") reasons.push("starting");
     if (this.state === "draining") reasons.push("draining");
     if (!this.membership.isMember) reasons.push("no certificate of a mesh yet");
-    const lost = this.seeds.filter((seed) => !seed.session?.isOpen);
-    if (this.seeds.length > 0 && lost.length === this.seeds.length) {
+    const seeds = this.seeds.filter((seed) => !seed.remembered);
+    const lost = seeds.filter((seed) => !seed.session?.isOpen);
+    if (seeds.length > 0 && lost.length === seeds.length) {
       for (const seed of lost) {
         const why = seed.lastError ?? "not connected yet";
         reasons.push(`seed ${formatSocketAddress(seed.address)}: ${why}`);
@@ -237,7 +249,7 @@ export class Node {
     }
     for (const provider of this.local.providers) await provider.start();
     const invite = this.#invite();
-    this.port = await this.#openPort(invite);
+    await this.#openPort(invite);
     this.#openDriver();
     await this.#becomeMember(invite);
     this.#openMesh();
@@ -257,7 +269,7 @@ export class Node {
       name: config.node.name,
       port: this.port.name,
       crypto: nodeEngine.name,
-      vni: this.port.vni,
+      vni: this.vni,
       admin: this.admin && formatSocketAddress(this.admin.address),
       bridge: this.bridge && formatSocketAddress(this.bridge.address),
       models: this.local.entries().length,
@@ -283,7 +295,7 @@ export class Node {
     return invite;
   }
 
-  async #openPort(invite: Invite | undefined): Promise<UdpPort> {
+  async #openPort(invite: Invite | undefined): Promise<void> {
     const { link } = this.loaded.config;
     const vni = this.membership.vni ?? invite?.vni ?? link.vni ?? 0;
     if (link.vni !== undefined && link.vni !== vni) {
@@ -293,11 +305,22 @@ export class Node {
       );
     }
     const { faults } = link;
-    return await openUdpPort({
+    const pool = new Pool({
+      slots: POOL_SLOTS,
+      memory: bestPoolMemory(POOL_SLOTS * SLOT_BYTES.small),
+    });
+    const { port, kind, reason } = await openBestPort({
+      kind: link.port,
       listen: link.listen,
       vni,
+      pool,
       faults: faults && { lossRate: faults.loss_rate, seed: faults.seed },
     });
+    this.port = port;
+    this.vni = vni;
+    this.portKind = kind;
+    this.portReason = reason;
+    this.#log.info("mesh port is open", { port: port.name, kind, reason, pages: pool.pages });
   }
 
   #openDriver(): void {
@@ -310,10 +333,10 @@ export class Node {
       random: randomFill,
       engine: nodeEngine,
       identity,
-      vni: this.port.vni,
+      vni: this.vni,
       chain: this.membership.isMember
         ? this.membership.chain
-        : newcomerChain(identity, this.port.vni, unixS, nodeEngine),
+        : newcomerChain(identity, this.vni, unixS, nodeEngine),
       roots: this.membership.roots,
       connectionsMax: this.loaded.config.limits.connections_max,
       inviteSecret: this.membership.inviteSecret,
@@ -354,6 +377,7 @@ export class Node {
         claims,
         role: "node",
         name: this.loaded.config.node.name,
+        onTry: (address) => this.#log.info("joining the mesh", { via: address }),
       });
       membership.joined(chain, invite.caFingerprint);
       this.#log.info("joined the mesh", { ca: invite.caFingerprint });
@@ -365,7 +389,7 @@ export class Node {
           { hint: "get a token on a node of the mesh (`nexus up` prints one) and set mesh.join" },
         );
       }
-      membership.createMesh(this.port.vni, claims);
+      membership.createMesh(this.vni, claims);
       this.#log.info("made a mesh", { ca: membership.ca!.fingerprint });
     }
     membership.onChain?.();
@@ -380,7 +404,7 @@ export class Node {
       nodeId: membership.identity.nodeId,
       verifier: advertVerifier({
         roots: membership.roots,
-        vni: this.port.vni,
+        vni: this.vni,
         engine: nodeEngine,
       }),
       signer: membership.identity,
@@ -446,6 +470,7 @@ export class Node {
     if (config.bridge.enabled) {
       const { host, port } = config.bridge.listen;
       this.bridge = serveBridge({
+        createdS: Math.floor(this.startedMs / 1000),
         host,
         port,
         service: this.service,
@@ -462,7 +487,7 @@ export class Node {
   /** Seeds of the config, of the invite, and nodes met before, without this node itself. */
   #openSeeds(invite: Invite | undefined): void {
     const own = this.membership.identity.nodeId;
-    const wanted: { address: SocketAddress; nodeId?: Uint8Array }[] = [
+    const wanted: Pick<SeedState, "address" | "nodeId" | "remembered">[] = [
       ...this.loaded.config.mesh.seeds,
       ...(invite?.seeds ?? []).map(({ nodeId, address }) => ({
         nodeId,
@@ -471,29 +496,24 @@ export class Node {
     ];
     if (wanted.length === 0) {
       for (const { nodeId, addresses } of this.#state.peers().slice(0, REMEMBERED_SEEDS_MAX)) {
-        if (addresses.length > 0) this.#remembered.push({ address: addresses[0], nodeId });
+        if (addresses.length > 0) wanted.push({ address: addresses[0], nodeId, remembered: true });
       }
     }
     const seen = new Set<string>();
-    for (const { address, nodeId } of wanted) {
+    for (const { address, nodeId, remembered } of wanted) {
       const key = formatSocketAddress(address);
       if (seen.has(key) || (nodeId !== undefined && equalBytes(nodeId, own))) continue;
       seen.add(key);
-      this.seeds.push({ address, nodeId, dialling: false, failures: 0, nextTryMs: 0 });
-    }
-    // Several addresses of one invited node are one seed: the first that answers serves.
-    for (const { address, nodeId } of this.#remembered) {
-      this.pool.dialAddress(address, nodeId).catch(() => {}); // They dial us, too, when they start.
+      this.seeds.push({ address, nodeId, remembered, dialling: false, failures: 0, nextTryMs: 0 });
     }
   }
 
-  readonly #remembered: { address: SocketAddress; nodeId: Uint8Array }[] = [];
-
   async #firstSeeds(): Promise<void> {
-    if (this.seeds.length === 0) return;
+    const dials = this.seeds.map((seed) => ({ seed, done: this.#dialSeed(seed) }))
+      .filter(({ seed }) => !seed.remembered).map(({ done }) => done);
+    if (dials.length === 0) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, SEED_START_MS));
-    const dials = this.seeds.map((seed) => this.#dialSeed(seed));
     await Promise.race([Promise.all(dials), timeout]);
     clearTimeout(timer);
   }

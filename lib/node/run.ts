@@ -9,6 +9,8 @@ export interface RunOptions {
   configFile?: string;
   /** Flags: "section.key" → text. */
   overrides: Record<string, string>;
+  /** Flags that stand for a key: "mesh.join" → "--join". */
+  flagNames?: Record<string, string>;
   /** Print an invite token when this node is the mesh's CA. */
   printInvite: boolean;
   inviteUses?: number;
@@ -31,6 +33,7 @@ export async function runNode(options: RunOptions): Promise<number> {
     file: options.configFile ?? findConfigFile(env),
     env,
     overrides: options.overrides,
+    flagNames: options.flagNames,
   });
   startLog(loaded.config.log);
   const node = await Node.start(loaded);

@@ -146,7 +146,7 @@ export class Channel {
 
   #takeMessage(): Uint8Array | undefined {
     if (this.#assembler === undefined) {
-      const message = this.session.connection?.readMessage(this.id);
+      const message = this.session.received.readMessage(this.id);
       if (message !== undefined) this.session.touch(); // Credit may have to go out.
       return message;
     }
@@ -160,7 +160,7 @@ export class Channel {
   }
 
   #takeBytes(): Uint8Array | undefined {
-    const bytes = this.session.connection?.read(this.id);
+    const bytes = this.session.received.read(this.id);
     if (bytes !== undefined) this.session.touch(); // Credit may have to go out.
     return bytes;
   }

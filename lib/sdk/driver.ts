@@ -4,12 +4,17 @@
  */
 import { type Clock, formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
 import { type ConnectOptions, Endpoint, type EndpointOptions } from "../endpoint/mod.ts";
+import { setImmediate } from "node:timers";
 import { Burst, type Port } from "../l1_link/mod.ts";
 import { resolveSocketAddress } from "../io/numeric_host.ts";
 import { Session } from "./session.ts";
 
 /** Longest sleep of the loop: a bound on what a lost wake-up could cost. */
 const WAIT_US_MAX = 1_000_000;
+/** A wait of this length went through the event loop. */
+const WAITED_US_MIN = 1_000;
+/** Longest that the loop keeps the event loop from everything else while frames come without end. */
+const YIELD_US_MAX = 2_000;
 /** Frames taken from the port before sending is looked at again: two bursts of acknowledgements. */
 const RECEIVE_BURSTS_MAX = 4;
 
@@ -149,11 +154,19 @@ export class Driver {
 
   async #run(): Promise<void> {
     await Promise.resolve(); // Lets the constructor finish.
+    let yieldedUs = this.clock.nowUs();
     while (!this.#closing) {
       this.#turn();
-      const waitUs = this.endpoint.nextTimeoutUs() - this.clock.nowUs();
-      if (waitUs > 0) await this.port.wait(Math.min(waitUs, WAIT_US_MAX));
-      else await this.port.wait(0); // Not a bare promise: sockets must get their turn.
+      const nowUs = this.clock.nowUs();
+      const waitUs = this.endpoint.nextTimeoutUs() - nowUs;
+      await this.port.wait(Math.max(0, Math.min(waitUs, WAIT_US_MAX)));
+      // A port that has frames, or looks for them itself, resolves at once: the rest of the
+      // program (HTTP, timers, other sockets) must get its turn all the same.
+      if (this.clock.nowUs() - nowUs > WAITED_US_MIN) yieldedUs = this.clock.nowUs();
+      else if (nowUs - yieldedUs > YIELD_US_MAX) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        yieldedUs = this.clock.nowUs();
+      }
     }
   }
 

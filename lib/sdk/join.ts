@@ -13,6 +13,7 @@ import {
 } from "../l4_trust/mod.ts";
 import { MODE_RELIABLE_ORDERED } from "../l3_stream/mod.ts";
 import type { Driver } from "./driver.ts";
+import { isUnreachable } from "./reachability.ts";
 import type { Session } from "./session.ts";
 
 /** The self-signed certificate that a newcomer shows lives this long; only the invite gives it weight. */
@@ -41,24 +42,59 @@ export interface JoinOptions {
   role: NodeRole;
   /** What people call this node. */
   name: string;
+  /** Called before each seed is asked: one that is not there costs seconds. */
+  onTry?: (address: string) => void;
 }
 
 /**
  * Asks the seeds of the invite, in turn, for a certificate.
  * @returns the issued chain, leaf first, verified against the invite's root
- * @throws NexusError what the last seed said
+ * @throws NexusError the last refusal, or where nobody answered the last silence; its message names
+ *   the addresses tried
  */
 export async function join(options: JoinOptions): Promise<Uint8Array[]> {
-  let last: unknown;
-  for (const seed of options.invite.seeds) {
+  const { seeds } = options.invite;
+  let worst: NexusError | undefined;
+  for (const { nodeId, address } of seeds) {
+    options.onTry?.(address);
     try {
-      return await joinThrough(options, seed.nodeId, seed.address);
+      return await joinThrough(options, nodeId, address);
     } catch (error) {
-      last = error;
+      if (!(error instanceof NexusError)) throw error;
+      // A refusal says more than that another seed was not there.
+      if (worst === undefined || !isAbsent(error) || isAbsent(worst)) worst = error;
     }
   }
-  throw last;
+  throw joinError(worst!, seeds.map(({ address }) => address));
 }
+
+/** Nobody answered there, as against an answer that says no. */
+function isAbsent(error: NexusError): boolean {
+  return isUnreachable(error) || error.code === "UNKNOWN_HOST";
+}
+
+function joinError(cause: NexusError, addresses: readonly string[]): NexusError {
+  const why = cause.message.replace(/^cannot [^:]*: /, "");
+  return new NexusError(cause.code, `cannot join the mesh via ${addresses.join(", ")}: ${why}`, {
+    cause,
+    hint: cause.hint ??
+      (isAbsent(cause)
+        ? "is the node there up, and does UDP reach it? otherwise ask for an invite with its address"
+        : INVITE_CODES.has(cause.code)
+        ? "get a new token with `nexus invite` on the node that made the mesh"
+        : undefined),
+  });
+}
+
+/** Refusals that another token may mend: this one is unknown, used up, or for another mesh. */
+const INVITE_CODES: ReadonlySet<string> = new Set([
+  "INVITE_REFUSED",
+  "ALERT_INVITE_REFUSED",
+  "JOIN_REFUSED",
+  "UNKNOWN_CA",
+  "ALERT_UNKNOWN_CA",
+  "NODE_ID_MISMATCH",
+]);
 
 async function joinThrough(
   { driver, identity, invite, engine, claims, role, name }: JoinOptions,

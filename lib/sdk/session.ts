@@ -9,7 +9,7 @@ import {
   type Mode,
 } from "../l3_stream/mod.ts";
 import type { HandshakeResult, NodeRole } from "../l4_trust/mod.ts";
-import { Channel, STREAM_ERROR } from "./channel.ts";
+import { Channel } from "./channel.ts";
 import type { Driver } from "./driver.ts";
 
 /** While an answer is awaited, a silent peer is asked for a sign of life this often. */
@@ -30,8 +30,6 @@ export class Session {
   /** Hexadecimal. */
   readonly peerNodeId: string;
   readonly closed: Promise<SessionClosed>;
-  /** Called for each stream that the peer opens; without it they are refused. */
-  onChannel?: (channel: Channel) => void;
   /** Who takes the chunk stream of a request that was sent on this session, by request id. */
   readonly chunkTakers = new Map<number, (channel: Channel, first: Uint8Array) => Promise<void>>();
   /** Ids of the peer's requests that are being answered. */
@@ -42,7 +40,11 @@ export class Session {
   finalStats?: ConnectionStats;
 
   readonly #driver: Driver;
+  readonly #connection: Connection;
   readonly #channels = new Map<number, Channel>();
+  #onChannel?: (channel: Channel) => void;
+  /** Streams that nobody serves yet; the transport's stream limit bounds them. */
+  readonly #early: Channel[] = [];
   #resolveClosed!: (closed: SessionClosed) => void;
   #guards = 0;
   #guardTimer?: ReturnType<typeof setInterval>;
@@ -57,14 +59,26 @@ export class Session {
     readonly initiator: boolean,
   ) {
     this.#driver = driver;
+    this.#connection = driver.endpoint.connection(id)!;
     this.peerNodeId = formatNodeId(handshake.peerNodeId);
     this.openedUs = driver.clock.nowUs();
     this.closed = new Promise((resolve) => this.#resolveClosed = resolve);
   }
 
+  /** Called for each stream that the peer opens, also for those that it opened before this was set. */
+  set onChannel(take: (channel: Channel) => void) {
+    this.#onChannel = take;
+    for (const channel of this.#early.splice(0)) take(channel);
+  }
+
   /** The connection underneath; undefined once closed. */
   get connection(): Connection | undefined {
-    return this.closedError === undefined ? this.#driver.endpoint.connection(this.id) : undefined;
+    return this.closedError === undefined ? this.#connection : undefined;
+  }
+
+  /** For reading: what arrived before the end can still be taken after it. */
+  get received(): Connection {
+    return this.#connection;
   }
 
   get isOpen(): boolean {
@@ -140,8 +154,9 @@ export class Session {
       case "streamOpened": {
         const channel = new Channel(this, event.stream, event.mode);
         this.#channels.set(event.stream, channel);
-        if (this.onChannel === undefined) channel.cancel(STREAM_ERROR.REFUSED);
-        else this.onChannel(channel);
+        // Before anybody serves this session its streams wait: frames come faster than promises.
+        if (this.#onChannel === undefined) this.#early.push(channel);
+        else this.#onChannel(channel);
         return;
       }
       case "readable":

@@ -11,7 +11,9 @@ import { adminTokenFile } from "../../lib/io/admin_token.ts";
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** As the task `nexus` in deno.json. */
-const PERMISSIONS = ["net", "read", "write", "env", "sys", "run"].map((name) => `--allow-${name}`);
+const PERMISSIONS = ["net", "read", "write", "env", "sys", "run", "ffi"].map((name) =>
+  `--allow-${name}`
+);
 
 /** A node starts in about a second; this bounds it on a machine under load. */
 const START_MS_MAX = 20_000;

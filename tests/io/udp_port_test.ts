@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { buildFrame, Burst, Pool, type Port } from "../../lib/l1_link/mod.ts";
 import { openUdpPort, type UdpPort } from "../../lib/io/udp_port.ts";
 import { portConformance, type PortHarness } from "../l1_link/port_conformance.ts";
+import { IPV6 } from "../support/ipv6.ts";
+import { testNeeding } from "../support/needs.ts";
 
 const VNI = 5;
 const loopback = { host: "127.0.0.1", port: 0 };
@@ -36,8 +38,8 @@ class UdpHarness implements PortHarness {
 }
 
 portConformance("udp over IPv4", () => new UdpHarness("127.0.0.1"));
-if (hasIpv6()) portConformance("udp over IPv6", () => new UdpHarness("::1"));
-else Deno.test.ignore("NL-O-002: udp port over IPv6 (this machine has no ::1)", () => {});
+if (IPV6.present) portConformance("udp over IPv6", () => new UdpHarness("::1"));
+else testNeeding([IPV6], "udp over IPv6: all of the port's conformance", () => {});
 
 Deno.test("NL-P-002: an address in use is one typed error on one line", async () => {
   const port = await openUdpPort({ listen: loopback, vni: VNI });
@@ -155,26 +157,28 @@ Deno.test("NL-P-002: scripted loss drops the same frames for the same seed", asy
   assert.notDeepEqual(await survivors(8), first);
 });
 
-Deno.test("NL-O-002: a socket on :: hears IPv4 senders under their IPv4 address", {
-  ignore: !hasIpv6(),
-}, async () => {
-  const all = await openUdpPort({ listen: { host: "::", port: 0 }, vni: VNI });
-  const v4 = await openUdpPort({ listen: loopback, vni: VNI });
-  try {
-    sendOne(v4, v4.peer({ host: "127.0.0.1", port: all.localAddress.port }));
-    await all.wait(Infinity);
-    const burst = new Burst();
-    assert.equal(all.rxBurst(burst), 1);
-    all.pool.free(burst.slot[0]);
-    assert.deepEqual(all.peerAddress(burst.peer[0]), v4.localAddress);
-    sendOne(all, burst.peer[0]);
-    await v4.wait(Infinity);
-    assert.equal(v4.stats().rxFrames, 1);
-  } finally {
-    await all.close();
-    await v4.close();
-  }
-});
+testNeeding(
+  [IPV6],
+  "NL-O-002: a socket on :: hears IPv4 senders under their IPv4 address",
+  async () => {
+    const all = await openUdpPort({ listen: { host: "::", port: 0 }, vni: VNI });
+    const v4 = await openUdpPort({ listen: loopback, vni: VNI });
+    try {
+      sendOne(v4, v4.peer({ host: "127.0.0.1", port: all.localAddress.port }));
+      await all.wait(Infinity);
+      const burst = new Burst();
+      assert.equal(all.rxBurst(burst), 1);
+      all.pool.free(burst.slot[0]);
+      assert.deepEqual(all.peerAddress(burst.peer[0]), v4.localAddress);
+      sendOne(all, burst.peer[0]);
+      await v4.wait(Infinity);
+      assert.equal(v4.stats().rxFrames, 1);
+    } finally {
+      await all.close();
+      await v4.close();
+    }
+  },
+);
 
 function pushOne(port: UdpPort, burst: Burst, peer: number, sequence = 0): void {
   const slot = port.pool.alloc();
@@ -192,13 +196,4 @@ function sendOne(port: UdpPort, peer: number): void {
 /** One turn of the event loop: sockets are polled. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
-}
-
-function hasIpv6(): boolean {
-  try {
-    Deno.listenDatagram({ transport: "udp", hostname: "::1", port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -546,7 +546,9 @@ Deno.test(
     const head = `POST ${ADMIN_PATHS.infer} HTTP/1.1\r\nhost: localhost\r\n` +
       `authorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\n` +
       `content-length: 40000000000\r\n\r\n{`;
-    assert.match(await raw(server.address.port, head), /^HTTP\/1\.1 413 /);
+    const refusal = await raw(server.address.port, head);
+    assert.match(refusal, /^HTTP\/1\.1 413 /);
+    assert.match(refusal, /^connection: close\r$/im);
     assert.equal((await (await call(ADMIN_PATHS.version)).json()).version, "0.1.0");
   }),
 );

@@ -444,6 +444,18 @@ Deno.test("a bad request names the member at fault", async () => {
   });
 });
 
+Deno.test("a request without messages says so, as against one whose messages are something else", async () => {
+  await withBridge(new FakeService(() => say("a")), async ({ post }) => {
+    const told = async (messages: unknown) =>
+      (await (await post({ model: "m", messages })).json()).error.message;
+    assert.equal(
+      await told([]),
+      'cannot read request: "messages" is empty, expected at least one message',
+    );
+    assert.match(await told("hi"), /"messages" is "hi", expected a list of messages/);
+  });
+});
+
 Deno.test("wrong paths, methods and content types are 404, 405 and 415; later parts are 501", async () => {
   await withBridge(new FakeService(() => say("a")), async ({ url, post }) => {
     const status = async (method: string, path: string) => {
@@ -458,6 +470,11 @@ Deno.test("wrong paths, methods and content types are 404, 405 and 415; later pa
       "POST",
     ]);
     assert.deepEqual(await status("DELETE", "/v1/models/m"), [405, "method_not_allowed", "GET"]);
+    assert.deepEqual(await status("OPTIONS", "/v1/chat/completions"), [
+      405,
+      "method_not_allowed",
+      "POST",
+    ]);
     assert.deepEqual(await status("POST", "/v1/embeddings"), [501, "not_implemented", null]);
     const form = await post("{}", { "content-type": "text/plain" });
     assert.equal(form.status, 415);
@@ -482,6 +499,10 @@ Deno.test("a body past the limit is 413 whether or not its length is announced",
     const huge = await post("x".repeat(1_000_000));
     assert.equal(huge.status, 413);
     await huge.text();
+    for (const { headers } of [announced, chunked, huge]) {
+      // Or a client would send its next request behind the unread rest of this one.
+      assert.equal(headers.get("connection"), "close");
+    }
     assert.equal(service.requests.length, 0);
     const fits = await post(HELLO);
     assert.equal(fits.status, 200);
@@ -527,8 +548,14 @@ Deno.test("models are listed and found by name, slashes included", async () => {
     { name: "org/a b", nodes: [NODE_ID], capabilities: 3, contextMax: 8192 },
     { name: "z", nodes: [], capabilities: 1, contextMax: 1 },
   ];
-  await withBridge(service, async ({ client }) => {
+  await withBridge(service, async ({ client, url }) => {
     const listed = await Array.fromAsync(client.models.list());
+    assert.deepEqual(listed.map(({ created }) => created), [1_700_000_000, 1_700_000_000]);
+    const slash = await (await fetch(url + "/v1/models/")).json();
+    assert.deepEqual(slash.data, listed);
+    const post = await fetch(url + "/v1/models/", { method: "POST" });
+    assert.equal(post.status, 405);
+    await post.body?.cancel();
     assert.deepEqual(listed.map(({ id }) => id), ["org/a b", "z"]);
     const model = await client.models.retrieve("org/a b") as unknown as Record<string, unknown>;
     assert.deepEqual(model.nexus, {
@@ -537,7 +564,7 @@ Deno.test("models are listed and found by name, slashes included", async () => {
       nodes: [NODE_ID],
     });
     await assert.rejects(client.models.retrieve("none"), OpenAI.NotFoundError);
-  });
+  }, { createdS: 1_700_000_000 });
 });
 
 Deno.test("deadline and request id headers are taken over, nonsense is refused or replaced", async () => {

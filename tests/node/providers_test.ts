@@ -526,7 +526,7 @@ Deno.test("NA-BR-002: a client that goes away closes the connection to the upstr
 
 Deno.test("NA-BR-002: abort and stop reach the upstream after a garbage collection, too", async () => {
   // Only a process of its own can be told to collect at this very moment.
-  const script = new URL("providers_gc.ts", import.meta.url).pathname;
+  const script = new URL("./providers_gc.ts", import.meta.url).pathname;
   const args = ["run", "--quiet", "--no-check", "--allow-net", "--allow-env", "--allow-read"];
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args, "--v8-flags=--expose-gc", script],

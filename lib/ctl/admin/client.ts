@@ -104,7 +104,6 @@ export class AdminClient {
   async #refusal(response: Response): Promise<NexusError> {
     const { token } = this.#options;
     const text = await response.text();
-    if (response.status === 401 && typeof token !== "string") return token;
     let body: unknown;
     try {
       body = JSON.parse(text);
@@ -112,10 +111,14 @@ export class AdminClient {
       body = undefined;
     }
     const parsed = ErrorBody.safeParse(body);
-    if (!parsed.success) return this.#badAnswer(`it answers with status ${response.status}`);
+    // The bridge's errors look alike, but its codes are lower-case words as OpenAI's are.
+    if (!parsed.success || !/^[A-Z][A-Z0-9_]*$/.test(parsed.data.error.code)) {
+      return this.#badAnswer(`it answers with status ${response.status}`);
+    }
+    if (response.status === 401 && typeof token !== "string") return token;
     const { code, message, hint } = parsed.data.error;
     return new NexusError(code, clip(message, 2000), {
-      hint: hint ?? (code === "UNAUTHORIZED" ? TOKEN_HINT : undefined),
+      hint: code === "UNAUTHORIZED" ? TOKEN_HINT : hint,
     });
   }
 
@@ -146,13 +149,15 @@ export class AdminClient {
     return new NexusError(
       "BAD_ANSWER",
       `cannot use ${this.#options.endpoint.host}: ${clip(why, 300)}`,
-      { hint: "is this the admin address of a node of this version? the bridge has another port" },
+      { hint: NOT_ADMIN_HINT },
     );
   }
 }
 
-const TOKEN_HINT =
-  "the token is that of another node: check --state-dir, --token-file, NEXUS_TOKEN";
+const TOKEN_HINT = "the token is that of another node: name the state directory of this one with " +
+  "--state-dir, or its admin.token with --token-file";
+const NOT_ADMIN_HINT = "that is not the admin API of this version; is it the bridge? " +
+  "the admin API is on port 6478, unless admin.listen says otherwise";
 
 /** The operating system's words, without the layers of the HTTP client around them. */
 function reasonOf(thrown: unknown): string {

@@ -62,8 +62,13 @@ function findToken(flags: NodeFlags, env: Env, local: boolean): string | NexusEr
   try {
     return readAdminToken(stateDirOf(flags, env));
   } catch (thrown) {
-    if (thrown instanceof NexusError) return thrown; // Perhaps no node runs: that is told first.
-    throw thrown;
+    if (!(thrown instanceof NexusError)) throw thrown;
+    // Perhaps no node runs: that is told first.
+    if (thrown.code !== "TOKEN_UNREADABLE") return thrown;
+    return new NexusError(thrown.code, thrown.message, {
+      cause: thrown.cause,
+      hint: "name the state directory of the node with --state-dir, or its token with --token-file",
+    });
   }
 }
 

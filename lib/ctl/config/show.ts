@@ -13,10 +13,10 @@ export function addConfigShow(parent: Command, context: Context): void {
     .addHelpText("after", "\nExamples:\n  nexus config show node.yaml --set log.level=debug\n")
     .action(async (file: string | undefined, flags: { set?: string[] }) => {
       const { presentConfig } = await import("./present.ts");
-      const overrides = overridesOf(flags.set ?? [], {
-        "node.state_dir": context.flags.stateDir,
-      });
-      const checked = await context.handlers.checkConfig({ configFile: file, overrides });
+      const given = overridesOf(flags.set ?? [], [
+        ["--state-dir", "node.state_dir", context.flags.stateDir],
+      ]);
+      const checked = await context.handlers.checkConfig({ configFile: file, ...given });
       for (const warning of checked.warnings) context.note(`warning: ${warning}`);
       const data = presentConfig(checked.config);
       const yaml = await formatView({ data, table: () => "" }, "yaml", context.paint);

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { NexusError } from "../../base/mod.ts";
 import type { Context } from "../context.ts";
-import { EXIT } from "../exit.ts";
+import { exitCodeOf } from "../exit.ts";
 import { collect, overridesOf } from "../run/overrides.ts";
 
 /** Adds the command. */
@@ -13,9 +13,9 @@ export function addConfigValidate(parent: Command, context: Context): void {
     .option("--set <section.key=value>", "as the node would be given it; may be repeated", collect)
     .addHelpText("after", "\nExamples:\n  nexus config validate node.yaml\n")
     .action(async (file: string | undefined, flags: { set?: string[] }) => {
-      const overrides = overridesOf(flags.set ?? [], {});
+      const given = overridesOf(flags.set ?? [], []);
       try {
-        const checked = await context.handlers.checkConfig({ configFile: file, overrides });
+        const checked = await context.handlers.checkConfig({ configFile: file, ...given });
         for (const warning of checked.warnings) context.note(`warning: ${warning}`);
         const name = checked.file ?? "defaults";
         await context.print({
@@ -30,7 +30,7 @@ export function addConfigValidate(parent: Command, context: Context): void {
           data: { valid: false, file, warnings: [], mistakes },
           table: () => "",
         });
-        context.exitCode = EXIT.failed;
+        context.exitCode = exitCodeOf(thrown);
       }
     });
 }

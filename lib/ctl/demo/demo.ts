@@ -35,11 +35,12 @@ export async function runDemo(context: Context, options: DemoOptions): Promise<v
     const { signal } = joinSignals(interrupt, AbortSignal.timeout(DEMO_MS_MAX));
     const { terminal, isMachine } = context;
     const story = isMachine
-      ? new Story((text) => terminal.err(text), context.errPaint, printableLines)
+      ? new Story((text) => terminal.err(text), context.errPaint, printableLines, context.errWidth)
       : new Story(
         (text) => terminal.out(text),
         context.paint,
         terminal.outIsTerminal ? printableLines : (text) => text,
+        context.width,
       );
     const mesh = new LocalMesh(context.handlers.self);
     let client: NexusClient | undefined;

@@ -14,11 +14,14 @@ import {
   printable,
   shortId,
 } from "../output/values.ts";
+import { widthOf, wrapWords } from "../output/wrap.ts";
 import { formatCandidates } from "../route/candidates.ts";
 import type { RunningNode } from "./local_mesh.ts";
 import { rowsOf } from "./verdict.ts";
 
 const INDENT = "   ";
+/** Where the terminal does not say, and off one: the story is to be read, not parsed. */
+const WIDTH_DEFAULT = 80;
 
 /** Facts of the handshake with the answering node. */
 export interface HandshakeFacts {
@@ -96,18 +99,23 @@ export class Story {
   readonly #write: (text: string) => void;
   readonly #paint: Paint;
   readonly #print: (text: string) => string;
+  readonly #width: number;
   #step = 0;
-  #lineStart = true;
+  /** Of the answer: characters in its line so far, and a word whose end has not come. */
+  #column = 0;
+  #word = "";
 
-  /** `sanitize` makes the answer's text safe for where it goes. */
+  /** `sanitize` makes the answer's text safe for where it goes; lines keep to `width`. */
   constructor(
     write: (text: string) => void,
     paint: Paint,
     sanitize: (text: string) => string,
+    width = WIDTH_DEFAULT,
   ) {
     this.#write = write;
     this.#paint = paint;
     this.#print = sanitize;
+    this.#width = width;
   }
 
   /** The first line. */
@@ -125,40 +133,42 @@ export class Story {
   /** A numbered headline. */
   step(text: string): void {
     const { bold, cyan } = this.#paint;
-    this.#write(`\n${cyan(String(++this.#step))}  ${bold(text)}\n`);
+    const number = String(++this.#step);
+    this.#write(`\n${cyan(number)}  ${this.#wrapped(text).map(bold).join("\n" + INDENT)}\n`);
   }
 
   /** A line below a headline. */
   line(text: string): void {
-    this.#write(`${INDENT}${text}\n`);
+    for (const each of this.#wrapped(text)) this.#write(`${INDENT}${each}\n`);
   }
 
   /** A node serves. */
   nodeUp({ node, ready, pid, startMs }: RunningNode): void {
     const { green, dim } = this.#paint;
     const models = node.models.map((model) => String(model.name)).join(", ");
-    this.line(
-      `${green("✓")} ${node.name}  ${shortId(ready.nodeId)}  udp ${ready.link[0]}  ${models}` +
-        dim(`  process ${pid}, up in ${formatMs(startMs)}`),
-    );
+    const what = `${node.name}  ${shortId(ready.nodeId)}  udp ${ready.link[0]}  ${models}`;
+    const times = `process ${pid}, up in ${formatMs(startMs)}`;
+    const inOneLine = widthOf(`${INDENT}✓ ${what}  ${times}`) <= this.#width;
+    const between = inOneLine ? "  " : `\n${INDENT}  `;
+    this.#write(`${INDENT}${green("✓")} ${what}${between}${dim(times)}\n`);
   }
 
   /** The invite, shortened: it is a secret, if a short-lived one. */
   invite(token: string, uses: number): void {
     const { dim } = this.#paint;
-    this.line(
-      dim(`  its invite ${token.slice(0, 14)}…${token.slice(-4)} admits ${uses} newcomers`),
-    );
+    const short = `${token.slice(0, 14)}…${token.slice(-4)}`;
+    this.#write(dim(`${INDENT}  its invite ${short} admits ${uses} newcomers`) + "\n");
   }
 
   /** Every candidate. */
   candidates(resolution: Resolution, nameOf: (nodeId: string) => string | undefined): void {
     this.#write(
-      formatCandidates(rowsOf(resolution, nameOf), { indent: INDENT, paint: this.#paint }),
+      formatCandidates(rowsOf(resolution, nameOf), this.#options),
     );
     const { weights } = resolution;
     const words = Object.entries(weights).map(([name, weight]) => `${name} ${weight.toFixed(2)}`);
-    this.line(this.#paint.dim(`score = weighted sum of the terms: ${words.join(", ")}`));
+    const score = this.#wrapped(`score = weighted sum of the terms: ${words.join(", ")}`);
+    for (const each of score) this.#write(INDENT + this.#paint.dim(each) + "\n");
   }
 
   /** Time, suite, certificate. */
@@ -188,24 +198,51 @@ export class Story {
         "checked",
         "signatures up to the CA of the invite, dates, tenant, node id, proof of the key",
       ],
-    ], { indent: INDENT, paint: this.#paint }));
+    ], this.#options));
   }
 
-  /** Answer text as it arrives, indented. */
+  /** Answer text as it arrives, indented; a word is held back until it is whole. */
   text(chunk: string): void {
     let out = "";
-    for (const char of this.#print(chunk)) {
-      if (this.#lineStart && char !== "\n") out += INDENT;
-      this.#lineStart = char === "\n";
-      out += char;
+    for (const piece of this.#print(chunk).split(/(\s)/)) {
+      if (piece.trim() !== "") this.#word += piece;
+      else if (piece === "\n") {
+        out += this.#wordOut() + "\n";
+        this.#column = 0;
+      } else if (piece !== "") {
+        out += this.#wordOut();
+        this.#word = piece; // Blanks belong to the word behind them: at a line's end both go.
+      }
     }
     this.#write(out);
   }
 
   /** Ends the answer's last line. */
   endText(): void {
-    if (!this.#lineStart) this.#write("\n");
-    this.#lineStart = true;
+    this.#write(this.#wordOut() + (this.#column > 0 ? "\n" : ""));
+    this.#column = 0;
+  }
+
+  /** What is held back, on a line of its own when this one has no room for it. */
+  #wordOut(): string {
+    const word = this.#word;
+    this.#word = "";
+    if (word === "") return "";
+    const isNew = this.#column === 0;
+    const fits = INDENT.length + this.#column + widthOf(word) <= this.#width;
+    const text = fits || isNew ? word : word.trimStart();
+    if (text === "") return "";
+    this.#column = (fits ? this.#column : 0) + widthOf(text);
+    return (isNew ? INDENT : fits ? "" : "\n" + INDENT) + text;
+  }
+
+  /** Text in lines that leave room for the indent. */
+  #wrapped(text: string): string[] {
+    return wrapWords(text, this.#width - INDENT.length);
+  }
+
+  get #options() {
+    return { indent: INDENT, paint: this.#paint, width: this.#width };
   }
 
   /** Numbers at the end. */
@@ -229,6 +266,6 @@ export class Story {
         `${formatBytes(summary.bytesReceived)} received in ${summary.framesReceived}`,
       ],
       ["retransmissions", String(summary.retransmissions)],
-    ], { indent: INDENT, paint: this.#paint }));
+    ], this.#options));
   }
 }

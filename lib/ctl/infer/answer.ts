@@ -77,11 +77,11 @@ export class AnswerRecord {
 }
 
 /** Lines on an event for people; empty for those that speak for themselves. */
-export function describeEvent(event: InferEvent, paint: Paint): string {
+export function describeEvent(event: InferEvent, paint: Paint, width?: number): string {
   switch (event.type) {
     case "resolution":
       return `${paint.dim("asked")}  ${printable(event.sad)}\n` +
-        formatCandidates(event.candidates, { paint });
+        formatCandidates(event.candidates, { paint, width });
     case "attempt": {
       const where = event.local ? "this node" : event.address ?? "";
       const name = printable(event.nodeName ?? shortId(event.nodeId));

@@ -65,14 +65,14 @@ async function requestOf(
 async function infer(context: Context, request: InferRequest, signal: AbortSignal): Promise<void> {
   const { ADMIN_PATHS, InferEvent } = await import("../../admin_api/mod.ts");
   const { AnswerRecord, describeEvent } = await import("./answer.ts");
-  const { terminal, isMachine, errPaint } = context;
+  const { terminal, isMachine, errPaint, errWidth } = context;
   const admin = await context.admin();
   const record = new AnswerRecord();
   let atLineStart = true;
   try {
     for await (const event of admin.events(ADMIN_PATHS.infer, request, InferEvent, signal)) {
       record.take(event);
-      if (context.flags.verbose) terminal.err(describeEvent(event, errPaint));
+      if (context.flags.verbose) terminal.err(describeEvent(event, errPaint, errWidth));
       if (event.type !== "chunk" || isMachine || event.text === "") continue;
       // A file gets the answer as it is; a terminal gets nothing that could steer it.
       terminal.out(terminal.outIsTerminal ? printableLines(event.text) : event.text);

@@ -11,17 +11,23 @@ export interface View {
   /** JSON and YAML show this as it is. */
   readonly data: unknown;
   /** For people; ends with a line feed. */
-  table(options: { wide: boolean; paint: Paint }): string;
+  table(options: { wide: boolean; paint: Paint; width?: number }): string;
   /** One word for each thing, for `-o name`. */
   names?(): readonly string[];
 }
 
-/** The text of a view. */
-export async function formatView(view: View, output: Output, paint: Paint): Promise<string> {
+/** The text of a view. A table keeps to `width` where it can, unless it is to be wide. */
+export async function formatView(
+  view: View,
+  output: Output,
+  paint: Paint,
+  width?: number,
+): Promise<string> {
   switch (output) {
     case "table":
+      return view.table({ wide: false, paint, width });
     case "wide":
-      return view.table({ wide: output === "wide", paint });
+      return view.table({ wide: true, paint });
     case "json":
       return JSON.stringify(view.data, null, 2) + "\n";
     case "yaml": {

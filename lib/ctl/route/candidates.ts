@@ -23,18 +23,20 @@ const term = (
   head,
   right: true,
   value: (row) => row.terms === undefined ? "" : row.terms[key].toFixed(2),
-  mark: (text, row, paint) => row.terms === undefined ? paint.dim(text) : text,
+  drop: true,
 });
 
 const COLUMNS: readonly Column<CandidateRow>[] = [
   {
     head: "NODE",
     value: (row) => row.nodeName ?? shortId(row.nodeId),
+    narrow: { by: "cut", to: 8 },
     mark: (text, row, paint) => row.chosen ? paint.bold(text) : text,
   },
   {
     head: "MODEL",
     value: (row) => row.model,
+    narrow: { by: "cut", to: 20 },
     mark: (text, row, paint) => row.chosen ? paint.bold(text) : text,
   },
   {
@@ -52,6 +54,8 @@ const COLUMNS: readonly Column<CandidateRow>[] = [
   {
     head: "VERDICT",
     value: verdictOf,
+    narrow: { by: "wrap", to: 32 },
+    below: true,
     mark: (text, row, paint) =>
       row.chosen ? paint.green(text) : row.rejected === undefined ? text : paint.yellow(text),
   },

@@ -29,25 +29,43 @@ function compare(a: string, b: string): number {
 }
 
 const COLUMNS: readonly Column<RouteEntry>[] = [
-  { head: "MODEL", value: (route) => route.model, mark: (text, _, paint) => paint.bold(text) },
+  {
+    head: "MODEL",
+    value: (route) => route.model,
+    mark: (text, _, paint) => paint.bold(text),
+    narrow: { by: "cut", to: 36 },
+  },
   {
     head: "NODE",
     value: (route) => route.nodeName ?? shortId(route.nodeId),
     mark: (text, route, paint) => route.local ? paint.green(text) : text,
+    narrow: { by: "cut", to: 8 },
   },
-  { head: "CONTEXT", right: true, value: (route) => formatTokens(route.context) },
+  { head: "CONTEXT", drop: true, right: true, value: (route) => formatTokens(route.context) },
   {
     head: "LATENCY",
     right: true,
+    drop: true,
     value: (route) => formatMs(route.effectiveLatencyMs ?? route.latencyMs),
   },
-  { head: "COST", right: true, value: (route) => formatCost(route.costMicros, route.costPer1k) },
+  {
+    head: "COST",
+    right: true,
+    drop: true,
+    value: (route) => formatCost(route.costMicros, route.costPer1k),
+  },
   {
     head: "LOAD",
     right: true,
+    drop: true,
     value: (route) => route.load === undefined ? "" : `${Math.round(route.load * 100)} %`,
   },
-  { head: "CAPABILITIES", value: (route) => route.capabilities.join("+") },
+  {
+    head: "CAPABILITIES",
+    value: (route) => route.capabilities.join("+"),
+    narrow: { by: "wrap", to: 18 }, // The longest capabilities are about as long.
+    below: true,
+  },
   { head: "ARCH", wide: true, value: (route) => route.arch ?? "" },
   { head: "REGION", wide: true, value: (route) => route.region ?? "" },
   { head: "TRUST", wide: true, right: true, value: (route) => String(route.trust) },

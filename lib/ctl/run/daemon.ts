@@ -6,6 +6,7 @@ import { collect, overridesOf } from "./overrides.ts";
 
 interface DaemonFlags {
   readonly config?: string;
+  readonly port?: string;
   readonly set?: string[];
 }
 
@@ -14,6 +15,7 @@ export function addDaemon(program: Command, context: Context): void {
   program.command("daemon")
     .description("run a node from its config until SIGTERM, as a service does")
     .option("--config <file>", "default: $NEXUS_CONFIG, else /etc/nexus/nexus.yaml if it exists")
+    .option("--port <kind>", "mesh port: auto, udp (portable) or udp-native (default auto)")
     .option("--set <section.key=value>", "any key of the config; may be repeated", collect)
     .addHelpText("after", EXAMPLES)
     .action(async (flags: DaemonFlags) => {
@@ -22,7 +24,10 @@ export function addDaemon(program: Command, context: Context): void {
       try {
         context.exitCode = await handlers.runNode({
           configFile: flags.config,
-          overrides: overridesOf(flags.set ?? [], { "node.state_dir": stateDir }),
+          ...overridesOf(flags.set ?? [], [
+            ["--state-dir", "node.state_dir", stateDir],
+            ["--port", "link.port", flags.port],
+          ]),
           printInvite: false,
           output: output === "json" ? "json" : "table",
         });

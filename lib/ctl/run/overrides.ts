@@ -6,17 +6,31 @@ export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }
 
+/** A flag that stands for a config key, and what was given with it. */
+export type Shorthand = readonly [flag: string, key: string, value: string | undefined];
+
+/** Config keys that flags set. */
+export interface FlagOverrides {
+  /** "section.key" → text. */
+  overrides: Record<string, string>;
+  /** "section.key" → the shorthand that set it. */
+  flagNames: Record<string, string>;
+}
+
 /**
- * "section.key" → text, from `--set section.key=value` flags and shorthands such as --listen.
- * A key set twice is a mistake. Whether it exists is for the config to say.
+ * What `--set section.key=value` flags and shorthands such as --listen say. A key set twice is a
+ * mistake. Whether it exists is for the config to say.
  */
 export function overridesOf(
   sets: readonly string[],
-  shorthands: Readonly<Record<string, string | undefined>>,
-): Record<string, string> {
+  shorthands: readonly Shorthand[],
+): FlagOverrides {
   const overrides: Record<string, string> = {};
-  for (const [key, value] of Object.entries(shorthands)) {
-    if (value !== undefined) overrides[key] = value;
+  const flagNames: Record<string, string> = {};
+  for (const [flag, key, value] of shorthands) {
+    if (value === undefined) continue;
+    overrides[key] = value;
+    flagNames[key] = flag;
   }
   for (const text of sets) {
     const at = text.indexOf("=");
@@ -27,8 +41,10 @@ export function overridesOf(
         "for example --set limits.deadline_ms=30000",
       );
     }
-    if (Object.hasOwn(overrides, key)) throw usageError(`cannot set ${key}: it is set twice`);
+    if (Object.hasOwn(overrides, key)) {
+      throw usageError(`cannot set ${key}: it is set twice, expected one flag for it`);
+    }
     overrides[key] = text.slice(at + 1);
   }
-  return overrides;
+  return { overrides, flagNames };
 }

@@ -12,6 +12,7 @@ interface UpFlags {
   readonly config?: string;
   readonly name?: string;
   readonly listen?: string;
+  readonly port?: string;
   readonly admin?: string;
   readonly bridge?: string;
   readonly set?: string[];
@@ -28,6 +29,7 @@ export function addUp(program: Command, context: Context): void {
     .option("--config <file>", "config of the node (YAML)")
     .option("--name <name>", "name shown to people (default: host name)")
     .option("--listen <host:port>", "mesh port, UDP (default 0.0.0.0:6477)")
+    .option("--port <kind>", "mesh port: auto, udp (portable) or udp-native (default auto)")
     .option("--admin <host:port>", "admin API (default 127.0.0.1:6478)")
     .option("--bridge <host:port>", "OpenAI-compatible API (default 127.0.0.1:6479)")
     .option("--set <section.key=value>", "any key of the config; may be repeated", collect)
@@ -41,15 +43,16 @@ export function addUp(program: Command, context: Context): void {
       const { output, stateDir } = context.flags;
       context.exitCode = await context.handlers.runNode({
         configFile: flags.config,
-        overrides: overridesOf(flags.set ?? [], {
-          "node.name": flags.name,
-          "node.state_dir": stateDir,
-          "link.listen": flags.listen,
-          "admin.listen": flags.admin,
-          "bridge.listen": flags.bridge,
-          "mesh.join": flags.join?.trim(),
-          "mesh.join_file": flags.joinFile,
-        }),
+        ...overridesOf(flags.set ?? [], [
+          ["--name", "node.name", flags.name],
+          ["--state-dir", "node.state_dir", stateDir],
+          ["--listen", "link.listen", flags.listen],
+          ["--port", "link.port", flags.port],
+          ["--admin", "admin.listen", flags.admin],
+          ["--bridge", "bridge.listen", flags.bridge],
+          ["--join", "mesh.join", flags.join?.trim()],
+          ["--join-file", "mesh.join_file", flags.joinFile],
+        ]),
         printInvite: true,
         inviteUses: flags.uses === undefined
           ? undefined

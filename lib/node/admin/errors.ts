@@ -53,7 +53,9 @@ export function describeError(thrown: unknown): ErrorBody["error"] {
 export function errorResponse(thrown: unknown, headers: Record<string, string> = {}): Response {
   const error = describeError(thrown);
   const body: ErrorBody = { error };
-  return Response.json(body, { status: statusOf(error.code), headers });
+  // What was not read of a body would stand before the client's next request.
+  const close: Record<string, string> = error.code === "TOO_LARGE" ? { connection: "close" } : {};
+  return Response.json(body, { status: statusOf(error.code), headers: { ...headers, ...close } });
 }
 
 /** A request whose body does not fit its schema: the first mistake, with its path. */

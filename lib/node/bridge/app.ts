@@ -41,6 +41,8 @@ export interface BridgeOptions {
   readonly deadlineMs?: number;
   /** A comment is sent when a stream was silent for so long; 0: never. */
   readonly keepAliveMs?: number;
+  /** `created` of the models, Unix seconds: since when this node serves; default: from now on. */
+  readonly createdS?: number;
   /** Called once per request, when all of its answer was sent or the client left. */
   readonly onDone?: (record: BridgeRecord) => void;
   readonly sleep?: Sleep;
@@ -60,6 +62,7 @@ class Bridge {
   readonly #keepAlive: KeepAlive;
   readonly #app = new Hono<{ Bindings: { exchange: Exchange } }>();
   readonly #unixMs: () => number;
+  readonly #createdS: number;
 
   constructor(options: BridgeOptions) {
     this.#options = options;
@@ -67,6 +70,7 @@ class Bridge {
     this.#admission = new Admission(apiKeys, hosts);
     this.#keepAlive = { everyMs: keepAliveMs, sleep: options.sleep ?? realSleep };
     this.#unixMs = options.unixMs ?? Date.now;
+    this.#createdS = options.createdS ?? Math.floor(this.#unixMs() / 1000);
     this.#route();
   }
 
@@ -89,7 +93,9 @@ class Bridge {
   #route(): void {
     const app = this.#app;
     app.post("/v1/chat/completions", (c) => this.#chat(c));
-    app.get("/v1/models", (c) => c.json(this.#models(), 200, c.env.exchange.headers));
+    for (const path of ["/v1/models", "/v1/models/"]) {
+      app.get(path, (c) => c.json(this.#models(), 200, c.env.exchange.headers));
+    }
     // Model names may hold slashes, as in meta-llama/Llama-3.
     app.get("/v1/models/:id{.+}", (c) => {
       const name = c.req.param("id");
@@ -116,7 +122,8 @@ class Bridge {
   }
 
   #models(): { object: "list"; data: ModelBody[] } {
-    return { object: "list", data: this.#options.service.models().map(modelBody) };
+    const data = this.#options.service.models().map((model) => modelBody(model, this.#createdS));
+    return { object: "list", data };
   }
 
   async #chat(c: Context<{ Bindings: { exchange: Exchange } }>): Promise<Response> {
@@ -186,7 +193,7 @@ const LATER = ["/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messag
 
 const METHODS: readonly (readonly [RegExp, string])[] = [
   [/^\/v1\/chat\/completions$/, "POST"],
-  [/^\/v1\/models(?:\/.+)?$/, "GET"],
+  [/^\/v1\/models(?:\/.*)?$/, "GET"],
   [/^\/v1\/(?:completions|embeddings|responses|messages)$/, "POST"],
 ];
 
@@ -199,11 +206,12 @@ interface ModelBody {
   nexus: { capabilities: string[]; context: number; nodes: readonly string[] };
 }
 
-function modelBody({ name, nodes, capabilities, contextMax }: ModelListing): ModelBody {
+function modelBody(model: ModelListing, createdS: number): ModelBody {
+  const { name, nodes, capabilities, contextMax } = model;
   return {
     id: name,
     object: "model",
-    created: 0, // an advertisement does not say when a model was made
+    created: createdS, // an advertisement does not say when a model was made
     owned_by: "nexus",
     nexus: {
       capabilities: formatCapabilities(capabilities).split("+").filter((word) => word !== ""),

@@ -38,6 +38,8 @@ const BODY_ERRORS: BodyErrors = {
       413,
       "request_too_large",
       `cannot read request: body is larger than ${bytesMax} bytes`,
+      // What was not read would stand before the client's next request.
+      { headers: { connection: "close" } },
     ),
   brokenOff: (cause) =>
     new HttpError(400, "invalid_json", "cannot read request: body breaks off", { cause }),

@@ -51,8 +51,10 @@ export function readChatRequest(
 
 function readBody(body: Members, model: Uint8Array, deadlineMs: number): InferenceRequest {
   const { messages, stream, model: _, ...rest } = body;
-  if (!Array.isArray(messages) || messages.length === 0) {
-    throw wrong("messages", messages, "a list with at least one message");
+  if (!Array.isArray(messages)) throw wrong("messages", messages, "a list of messages");
+  if (messages.length === 0) {
+    const message = 'cannot read request: "messages" is empty, expected at least one message';
+    throw invalid("messages", message);
   }
   if (stream !== undefined && stream !== null && typeof stream !== "boolean") {
     throw wrong("stream", stream, "a boolean");

@@ -24,6 +24,9 @@ import { readSecrets, type Secrets } from "./secrets.ts";
 /** A config of this size is a mistake (a wrong file). */
 const FILE_BYTES_MAX = 1 << 20;
 
+/** Of what the parser says, which may repeat a piece of the file; its own words are shorter. */
+const YAML_CHARS_MAX = 100;
+
 /** Where the config comes from. */
 export interface ConfigSources {
   /** YAML file. Without file and text everything has its default. */
@@ -33,6 +36,8 @@ export interface ConfigSources {
   readonly env?: Readonly<Record<string, string>>;
   /** Flags: "section.key" → text. They win over the environment, which wins over the file. */
   readonly overrides?: Readonly<Record<string, string>>;
+  /** Keys whose flag is not `--set section.key`: "mesh.join" → "--join". */
+  readonly flagNames?: Readonly<Record<string, string>>;
 }
 
 /** The config of a node, ready for use: paths absolute, names filled in, secrets apart. */
@@ -66,8 +71,8 @@ export function findConfigFile(env: Readonly<Record<string, string>>): string | 
 }
 
 /**
- * Loads and checks. Throws ConfigError (CONFIG_INVALID) with every mistake, or CONFIG_UNREADABLE
- * when the file cannot be read.
+ * Loads and checks. Throws ConfigError (CONFIG_INVALID) with every mistake, CONFIG_NOT_FOUND when
+ * there is no such file, or CONFIG_UNREADABLE when it cannot be read.
  */
 export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   const env = sources.env ?? {};
@@ -75,7 +80,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   const text = sources.text ?? (file === undefined ? "" : readFile(file));
   const mistakes: ConfigMistake[] = [];
   const source = parseYaml(text, file ?? "config", mistakes);
-  const overrides = [...readEnv(env, mistakes), ...readFlags(sources.overrides ?? {}, mistakes)];
+  const overrides = [...readEnv(env, mistakes), ...readFlags(sources, mistakes)];
   const raw = source.value;
   for (const override of overrides) put(raw, override);
 
@@ -107,7 +112,7 @@ function readFile(file: string): string {
   } catch (thrown) {
     const missing = thrown instanceof Deno.errors.NotFound;
     throw new NexusError(
-      "CONFIG_UNREADABLE",
+      missing ? "CONFIG_NOT_FOUND" : "CONFIG_UNREADABLE",
       `cannot read config ${file}: ${missing ? "no such file" : errorMessage(thrown)}`,
       { cause: thrown },
     );
@@ -137,7 +142,11 @@ function parseYaml(text: string, name: string, mistakes: ConfigMistake[]): Sourc
   const [error] = documents.flatMap((document) => document.errors);
   if (error !== undefined) {
     const first = error.message.split("\n")[0];
-    add(error.pos[0], "", error.code === "DUPLICATE_KEY" ? "this key stands twice" : first);
+    add(
+      error.pos[0],
+      "",
+      error.code === "DUPLICATE_KEY" ? "this key stands twice" : clip(first, YAML_CHARS_MAX),
+    );
   }
   if (documents.length > 1) {
     add(documents[1].range?.[0] ?? 0, "", "a second YAML document, expected one");
@@ -154,7 +163,7 @@ function parseYaml(text: string, name: string, mistakes: ConfigMistake[]): Sourc
       where: `${name}:1`,
       line: 1,
       key: "",
-      message: errorMessage(thrown),
+      message: clip(errorMessage(thrown), YAML_CHARS_MAX),
     }]);
   }
   if (value === null) return empty;
@@ -188,7 +197,11 @@ function locate(found: Found, source: Source, overrides: readonly Override[]): C
   const override = overrides.findLast(({ path }) =>
     path.every((step, index) => found.path[index] === step)
   );
-  if (override !== undefined) return { where: override.where, key, message: found.message };
+  if (override !== undefined) {
+    // A flag names its key, or stands for it.
+    const said = override.where.startsWith("--") && found.path.length === override.path.length;
+    return { where: override.where, key: said ? "" : key, message: found.message };
+  }
   const line = lineOf(found.path, source);
   return line === undefined
     ? { where: source.name, key, message: found.message }

@@ -16,7 +16,9 @@ export interface ConfigMistake {
 }
 
 /** More are counted, not listed: one wrong indent must not fill the terminal. */
-const MISTAKES_SHOWN_MAX = 20;
+const MISTAKES_SHOWN_MAX = 10;
+/** Of a key that is not ours: the file may be another one, with secrets in it. */
+const KEY_CHARS_MAX = 32;
 
 /** The config cannot be used. The message has one line for each mistake. */
 export class ConfigError extends NexusError {
@@ -41,7 +43,9 @@ export function mistakeLine({ where, key, message }: ConfigMistake): string {
 export function formatPath(path: KeyPath): string {
   let text = "";
   for (const step of path) {
-    text += typeof step === "number" ? `[${step}]` : (text === "" ? "" : ".") + clip(step);
+    text += typeof step === "number"
+      ? `[${step}]`
+      : (text === "" ? "" : ".") + clip(step, KEY_CHARS_MAX);
   }
   return text;
 }
@@ -99,7 +103,8 @@ function describeUnion(
   const value = valueAt(raw, path);
   if (issue.discriminator !== undefined) {
     const options = (issue as { options?: readonly unknown[] }).options ?? [];
-    return [{ path, message: describeChoice(value, options) }];
+    const misspelt = value === undefined ? misspeltKey(path, raw, keysAt) : undefined;
+    return [misspelt ?? { path, message: describeChoice(value, options) }];
   }
   // A branch whose own type fits fails further inside, or by a rule of ours.
   const inside = issue.errors.find((branch) =>
@@ -111,6 +116,23 @@ function describeUnion(
     branch.filter((each) => each.code === "invalid_type").map((each) => typeWords(each.expected))
   );
   return [{ path, message: `${is(value)}, expected ${[...new Set(expected)].join(" or ")}` }];
+}
+
+/** The key that stands where the one at `path` is missing, when it looks like it. */
+function misspeltKey(
+  path: KeyPath,
+  raw: unknown,
+  keysAt: (path: KeyPath) => string[],
+): Found | undefined {
+  const above = path.slice(0, -1);
+  const wanted = String(path[path.length - 1]);
+  const section = valueAt(raw, above);
+  if (typeof section !== "object" || section === null) return undefined;
+  const known = keysAt(above);
+  const typo = Object.keys(section).find((key) =>
+    !known.includes(key) && suggest(key, known) === wanted
+  );
+  return typo === undefined ? undefined : unknownKey(above, typo, known);
 }
 
 /** Values that must not be repeated in an error, since errors are logged. */

@@ -9,7 +9,7 @@ import { suggest } from "./suggest.ts";
 export interface Override {
   readonly path: readonly string[];
   readonly value: unknown;
-  /** `NEXUS_ADMIN_LISTEN` or `--admin.listen`, for mistakes. */
+  /** `NEXUS_ADMIN_LISTEN`, `--set admin.listen` or `--admin`, for mistakes. */
   readonly where: string;
 }
 
@@ -54,23 +54,30 @@ export function readEnv(
   return overrides;
 }
 
-/** Overrides from flags, `section.key` → text. Unknown keys are mistakes. */
+/** What flags said: `section.key` → text, and the flags that are not `--set section.key`. */
+export interface Flags {
+  readonly overrides?: Readonly<Record<string, string>>;
+  readonly flagNames?: Readonly<Record<string, string>>;
+}
+
+/** Overrides from flags. Unknown keys are mistakes. */
 export function readFlags(
-  flags: Readonly<Record<string, string>>,
+  { overrides: flags = {}, flagNames = {} }: Flags,
   mistakes: ConfigMistake[],
 ): Override[] {
   const leaves = configLeaves();
   const overrides: Override[] = [];
   for (const [key, text] of Object.entries(flags)) {
     const leaf = leaves.get(key);
+    const where = flagNames[key] ?? `--set ${clip(key, 64)}`;
     if (leaf !== undefined) {
-      const override = read(leaf, text, `--${key}`, mistakes);
+      const override = read(leaf, text, where, mistakes);
       if (override !== undefined) overrides.push(override);
       continue;
     }
     const guess = suggest(key, [...leaves.keys()]);
     mistakes.push({
-      where: `--${clip(key)}`,
+      where,
       key: "",
       message: "unknown key" + (guess === undefined ? "" : `, did you mean "${guess}"?`),
     });
@@ -89,7 +96,7 @@ function read(
   } catch {
     mistakes.push({
       where,
-      key: path.join("."),
+      key: where.startsWith("--") ? "" : path.join("."),
       message: "cannot be read, expected the value as YAML or JSON",
     });
   }

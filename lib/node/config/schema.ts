@@ -4,6 +4,7 @@
  * The descriptions here become `schemas/config.schema.json`.
  */
 import { z } from "zod";
+import { PORT_KINDS } from "../../io/open_port.ts";
 import { TOP_K_DEFAULT, WEIGHTS_DEFAULT } from "../../l2_route/mod.ts";
 import {
   address,
@@ -13,6 +14,7 @@ import {
   capabilities,
   cost,
   LINK_PORT,
+  listenAddress,
   region,
   sadText,
   seed,
@@ -46,15 +48,18 @@ const node = z.strictObject({
 
 const link = z.strictObject({
   listen: says(
-    address(LINK_PORT).prefault(`0.0.0.0:${LINK_PORT}`),
-    'Where the mesh port listens, host:port; "[::]:6477" takes IPv4 and IPv6',
+    listenAddress("0.0.0.0", LINK_PORT).prefault(`0.0.0.0:${LINK_PORT}`),
+    'Where the mesh port listens, host:port or a port; "[::]:6477" takes IPv4 and IPv6',
   ),
   advertise: says(
     z.array(address(LINK_PORT)).max(16).default([]),
     "Addresses told to others; default: what the port is bound to",
   ),
   vni: says(z.int().min(0).max(0xffffff).optional(), "Tenant network; default: the mesh's"),
-  port: says(z.enum(["auto", "udp"]).default("auto"), "Port implementation"),
+  port: says(
+    z.enum(PORT_KINDS).default("auto"),
+    "udp: the portable port; udp-native: the native one; auto: the best that runs here",
+  ),
   faults: says(
     z.strictObject({
       loss_rate: says(z.number().min(0).max(1).default(0), "Part of sent datagrams to drop"),
@@ -70,8 +75,10 @@ const mesh = z.strictObject({
     "Nodes to meet first: host:port or <node id>@host:port",
   ),
   join: says(
-    z.string().regex(/^nxi1_[A-Za-z0-9_-]+$/, 'expected an invite token that starts with "nxi1_"')
-      .optional(),
+    z.string().regex(
+      /^nxi1_[A-Za-z0-9_-]+$/,
+      'is not an invite token, expected one that starts with "nxi1_"',
+    ).optional(),
     "Invite token; used once, when the state directory holds no certificate yet",
   ),
   join_file: says(path.optional(), "File that holds the invite token"),
@@ -84,13 +91,19 @@ const hosts = says(
 
 const admin = z.strictObject({
   enabled: says(z.boolean().default(true), "Serve the admin API"),
-  listen: says(address(ADMIN_PORT).prefault(`127.0.0.1:${ADMIN_PORT}`), "host:port"),
+  listen: says(
+    listenAddress("127.0.0.1", ADMIN_PORT).prefault(`127.0.0.1:${ADMIN_PORT}`),
+    "host:port, or a port of 127.0.0.1",
+  ),
   hosts,
 });
 
 const bridge = z.strictObject({
   enabled: says(z.boolean().default(true), "Serve the OpenAI-compatible API"),
-  listen: says(address(BRIDGE_PORT).prefault(`127.0.0.1:${BRIDGE_PORT}`), "host:port"),
+  listen: says(
+    listenAddress("127.0.0.1", BRIDGE_PORT).prefault(`127.0.0.1:${BRIDGE_PORT}`),
+    "host:port, or a port of 127.0.0.1",
+  ),
   hosts,
   api_keys: says(
     z.array(z.string().min(8).max(512)).max(1024).default([]),

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import {
+  clip,
   errorMessage,
   parseNodeId,
   parseSocketAddress,
@@ -20,6 +21,9 @@ export const ADMIN_PORT = 6478;
 /** Default port of the OpenAI bridge. */
 export const BRIDGE_PORT = 6479;
 
+/** Of a value that is repeated in a mistake. */
+const VALUE_CHARS_MAX = 40;
+
 /** Runs a parser of ours inside zod; what it throws becomes the mistake. */
 function parsed<T>(parse: (text: string) => T, expected?: string) {
   return z.string().transform((text, context): T => {
@@ -28,7 +32,7 @@ function parsed<T>(parse: (text: string) => T, expected?: string) {
     } catch (thrown) {
       const message = expected === undefined
         ? errorMessage(thrown).replace(/^cannot [^:]*: /, "")
-        : `is ${JSON.stringify(text)}, expected ${expected}`;
+        : `is ${JSON.stringify(clip(text, VALUE_CHARS_MAX))}, expected ${expected}`;
       context.addIssue({ code: "custom", message });
       return z.NEVER;
     }
@@ -41,6 +45,14 @@ export function address(portDefault?: number) {
     (text): SocketAddress => parseSocketAddress(text, portDefault),
     `host:port or [ipv6]:port${portDefault === undefined ? "" : `, port ${portDefault} if none`}`,
   );
+}
+
+/** Where to listen: an address, or a port number alone, which is that port of `hostDefault`. */
+export function listenAddress(hostDefault: string, portDefault: number) {
+  return z.union([
+    address(portDefault),
+    z.int().min(0).max(65535).transform((port): SocketAddress => ({ host: hostDefault, port })),
+  ]);
 }
 
 /** A node to meet first: an address, and its id when it must be that node. */
@@ -68,9 +80,9 @@ export const capabilities = z.union([z.string(), z.array(z.string()).max(32)])
         const guess = suggest(word, CAPABILITIES);
         context.addIssue({
           code: "custom",
-          message: `capability ${JSON.stringify(word)} is unknown, ` +
+          message: `capability ${JSON.stringify(clip(word, VALUE_CHARS_MAX))} is unknown, ` +
             (guess === undefined
-              ? `expected of ${CAPABILITIES.join(", ")}`
+              ? `expected one of ${CAPABILITIES.join(", ")}`
               : `did you mean "${guess}"?`),
         });
         return z.NEVER;

@@ -20,6 +20,8 @@ export function listenError(
     ? ["ADDRESS_IN_USE", "another program has it"]
     : thrown instanceof Deno.errors.AddrNotAvailable
     ? ["ADDRESS_NOT_AVAILABLE", "this machine has no such address"]
+    : /failed to lookup address|invalid host/.test(errorMessage(thrown))
+    ? ["LISTEN_FAILED", `"${listen.host}" is no address, and no name that this machine knows`]
     : ["LISTEN_FAILED", errorMessage(thrown).split("\n")[0]];
   const where = formatSocketAddress(listen);
   return new NexusError(code, `cannot listen on ${where} for ${server}: ${why}`, {

@@ -1,0 +1,207 @@
+/*
+ * libnexus_io: bursts of frames between a pool and UDP sockets, and the byte work on bursts
+ * (checksum, AEAD, Reed-Solomon). ffi/nexus_io.ts is the TypeScript side of this file.
+ *
+ * One call moves one burst. Objects are small integers (handles), so a stale one is an error and
+ * never a crash. The pool and the burst live in memory of the caller; the layouts below are those
+ * of lib/l1_link/pool.ts and burst.ts. Calls on one port belong to one thread at a time.
+ *
+ * Functions return a count or a handle (0 …) or a negative errno; nothing here ends the process.
+ */
+#ifndef NX_IO_H
+#define NX_IO_H
+
+#include <stdint.h>
+
+#define NX_API __attribute__((visibility("default")))
+
+/* Raised whenever anything in this file changes; the TypeScript side refuses another number. */
+#define NX_ABI_VERSION 1u
+
+/* Frames in one burst (BURST_FRAMES_MAX). */
+#define NX_BURST_FRAMES_MAX 64
+
+/* Bits of nx_features: what the library was built with and this CPU can run. */
+#define NX_FEATURE_UDP 1u       /* always */
+#define NX_FEATURE_CRC32C 2u    /* ISA-L */
+#define NX_FEATURE_RS 4u        /* ISA-L */
+#define NX_FEATURE_AEAD_IMB 8u  /* intel-ipsec-mb */
+#define NX_FEATURE_AEAD_EVP 16u /* libcrypto */
+
+/* Descriptors 0 … count-1, one array per field: Burst.block. */
+struct nx_burst {
+	int32_t slot[NX_BURST_FRAMES_MAX];
+	uint32_t offset[NX_BURST_FRAMES_MAX]; /* of the frame in the pool */
+	uint32_t length[NX_BURST_FRAMES_MAX]; /* of the frame */
+	uint32_t flags[NX_BURST_FRAMES_MAX];
+	int32_t peer[NX_BURST_FRAMES_MAX];
+	uint32_t time_high[NX_BURST_FRAMES_MAX]; /* receive time, ns since the epoch; 0: unknown */
+	uint32_t time_low[NX_BURST_FRAMES_MAX];
+};
+
+/* Bits of nx_burst.flags. */
+#define NX_DESC_ECN_MASK 0x3u    /* ECN field of the IP header; sent and received */
+#define NX_DESC_CRC_BAD 0x100u   /* set or cleared by nx_frames_crc with NX_CRC_CHECK */
+#define NX_DESC_OPEN_BAD 0x200u  /* set or cleared by nx_open_sealed */
+#define NX_DESC_MALFORMED 0x400u /* a burst helper could not read the frame */
+
+/* Bits of nx_open_options.flags. */
+#define NX_OPEN_REUSE_PORT 1u    /* SO_REUSEPORT: several ports share the address */
+#define NX_OPEN_NO_GSO 2u        /* one datagram per send */
+#define NX_OPEN_NO_GRO 4u        /* one datagram per receive */
+#define NX_OPEN_NO_TIMESTAMPS 8u /* no receive times */
+#define NX_OPEN_PMTU_DO 16u      /* obey the kernel's path MTU instead of probing past it */
+#define NX_OPEN_CHECK_CRC 32u    /* check the CRC of each received frame (NX_DESC_CRC_BAD) */
+
+#define NX_HOST_BYTES 64 /* longest numeric host with zone, and its NUL */
+
+struct nx_open_options {
+	uint32_t abi; /* NX_ABI_VERSION */
+	uint32_t flags;
+	uint32_t vni;
+	uint32_t port; /* UDP port, 0: the system chooses */
+	uint32_t pool_base; /* where slot 0 starts in the memory */
+	uint32_t slot_bytes;
+	uint32_t slots;
+	uint32_t socket_buffer_bytes; /* wanted for each direction, 0: the system's default */
+	uint32_t peers_learned_max;
+	uint32_t peers_known_max;
+	int32_t waker; /* of nx_waker_open, -1: none */
+	uint32_t tag;  /* what the waker's callback is told */
+	char host[NX_HOST_BYTES]; /* numeric, NUL-terminated */
+};
+
+/* Order of the counters that nx_stats writes: those of PortStats that C keeps. */
+enum nx_stat {
+	NX_RX_FRAMES,
+	NX_RX_BYTES,
+	NX_RX_MALFORMED,
+	NX_RX_WRONG_VNI,
+	NX_RX_TOO_LONG,
+	NX_RX_NO_SLOT,
+	NX_RX_QUEUE_FULL, /* SO_RXQ_OVFL */
+	NX_RX_ERRORS,
+	NX_TX_FRAMES,
+	NX_TX_BYTES,
+	NX_TX_ERRORS,
+	NX_TX_UNKNOWN_PEER,
+	NX_RX_TRAINS, /* receives that carried more than one frame (UDP_GRO) */
+	NX_TX_TRAINS, /* sends of more than one frame (UDP_SEGMENT) */
+	NX_STATS
+};
+
+#define NX_WAIT_READ 1u
+#define NX_WAIT_WRITE 2u
+
+NX_API uint32_t nx_abi(void);
+NX_API uint32_t nx_features(void);
+
+/*
+ * Ports. `bytes` is the block that the pool lies in; it must stay in place until nx_close. A port
+ * holds no slot between calls.
+ */
+NX_API int32_t nx_open(const struct nx_open_options *options, uint8_t *bytes,
+		       uint32_t bytes_length);
+NX_API int32_t nx_close(int32_t port);
+/* Writes the numeric host the socket is bound to (NX_HOST_BYTES) and returns its UDP port. */
+NX_API int32_t nx_local_address(int32_t port, char *host);
+/* Number of a numeric address in the port's table. -EINVAL for a name. */
+NX_API int32_t nx_peer(int32_t port, const char *host, uint32_t udp_port);
+/* The address behind a number; -ENOENT when it is forgotten. */
+NX_API int32_t nx_peer_address(int32_t port, int32_t peer, char *host);
+/*
+ * Fills the burst with frames that have arrived and returns their number. Slots for them stand in
+ * burst.slot[0 … offered-1]; those not used stand behind the frames afterwards. Fewer than a full
+ * burst of slots means that the pool is empty: frames without a slot are dropped. With an empty
+ * socket it looks again for up to spin_us microseconds.
+ */
+NX_API int32_t nx_rx_burst(int32_t port, struct nx_burst *burst, uint32_t offered,
+			   uint32_t spin_us);
+/*
+ * Sends frames 0 … count-1 and returns how many it took: the caller frees their slots. Fewer than
+ * count: the socket is full.
+ */
+NX_API int32_t nx_tx_burst(int32_t port, struct nx_burst *burst, uint32_t count);
+/* Blocks the calling thread until one of `events` holds; returns what holds, 0 at the timeout. */
+NX_API int32_t nx_wait(int32_t port, uint32_t events, uint32_t timeout_ms);
+/* Has the waker call back once when one of `events` holds. */
+NX_API int32_t nx_arm(int32_t port, uint32_t events);
+/* Writes the first `count` counters as doubles (exact to 2^53). */
+NX_API int32_t nx_stats(int32_t port, double *into, uint32_t count);
+
+/*
+ * A waker is one thread that sleeps until an armed port has something, then calls back with the
+ * port's tag. It lives as long as the process.
+ */
+NX_API int32_t nx_waker_open(void (*callback)(uint32_t tag));
+
+/*
+ * CRC-32C of `length` bytes at `from`; `seed` is the CRC of what stands before. (A place in a buffer
+ * is cheaper to pass than a view of it.)
+ */
+NX_API uint32_t nx_crc32c(const uint8_t *bytes, uint32_t from, uint32_t length, uint32_t seed);
+
+#define NX_CRC_WRITE 0u
+#define NX_CRC_CHECK 1u
+/*
+ * CRC over the canonical view (docs/protocol.md §2) of frames first … first+count-1, written into
+ * or compared with their last four bytes. Returns the number of frames that are right.
+ */
+NX_API int32_t nx_frames_crc(uint8_t *bytes, uint32_t bytes_length, struct nx_burst *burst,
+			     uint32_t first, uint32_t count, uint32_t mode);
+
+/* Suites of docs/protocol.md §4.2. */
+#define NX_SUITE_AES_256_GCM 1u
+#define NX_SUITE_CHACHA20_POLY1305 2u
+/* Which library does it. */
+#define NX_BACKEND_BEST 0u
+#define NX_BACKEND_IMB 1u
+#define NX_BACKEND_EVP 2u
+
+/* A traffic key: 32 bytes of key, 12 of iv. -ENOTSUP when no library has it. */
+NX_API int32_t nx_key_open(uint32_t suite, uint32_t backend, const uint8_t *key, const uint8_t *iv,
+			   uint32_t vni);
+/* Wipes the key. */
+NX_API int32_t nx_key_close(int32_t key);
+/*
+ * One message in place: `length` bytes at `from` of `bytes`, under a nonce of 12 bytes; the 16 bytes
+ * of tag stand at `tag_at`. 1, or a negative errno.
+ */
+NX_API int32_t nx_aead_seal(int32_t key, const uint8_t *nonce, const uint8_t *aad,
+			    uint32_t aad_length, uint8_t *bytes, uint32_t from, uint32_t length,
+			    uint32_t tag_at);
+/* 1 opened, 0 forged: then the text is as it was. */
+NX_API int32_t nx_aead_open(int32_t key, const uint8_t *nonce, const uint8_t *aad,
+			    uint32_t aad_length, uint8_t *bytes, uint32_t from, uint32_t length,
+			    uint32_t tag_at);
+/*
+ * Seals complete sealed data frames (docs/protocol.md §5) whose payload is still clear: AEAD in
+ * place, tag into the ENCRYPTION_TAG option, then the CRC. `packet_numbers` holds two words, high
+ * and low, for each frame of the range. Returns how many were sealed, NX_DESC_MALFORMED marks others.
+ */
+NX_API int32_t nx_seal(int32_t key, uint8_t *bytes, uint32_t bytes_length, struct nx_burst *burst,
+		       uint32_t first, uint32_t count, const uint32_t *packet_numbers);
+/*
+ * Opens sealed frames in place; the caller has recovered the packet numbers. NX_DESC_OPEN_BAD
+ * marks forged frames, which are left as they were. Returns how many opened.
+ */
+NX_API int32_t nx_open_sealed(int32_t key, uint8_t *bytes, uint32_t bytes_length,
+			      struct nx_burst *burst, uint32_t first, uint32_t count,
+			      const uint32_t *packet_numbers);
+
+/*
+ * Reed-Solomon over GF(2^8), polynomial 0x11d, Cauchy matrix: parity row i (k ≤ i < k+m), data
+ * column j: 1 / (i xor j). `offsets` has k+m entries: where each symbol of `length` bytes lies.
+ */
+NX_API int32_t nx_rs_open(uint32_t data, uint32_t parity);
+NX_API int32_t nx_rs_close(int32_t rs);
+NX_API int32_t nx_rs_encode(int32_t rs, uint8_t *bytes, uint32_t bytes_length,
+			    const uint32_t *offsets, uint32_t length);
+/*
+ * Rebuilds every missing data symbol at its offset; `present` has k+m bytes. Returns how many were
+ * rebuilt, -ENODATA when fewer than k symbols are there.
+ */
+NX_API int32_t nx_rs_decode(int32_t rs, uint8_t *bytes, uint32_t bytes_length,
+			    const uint32_t *offsets, const uint8_t *present, uint32_t length);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * Sending. Neighbours in the burst with one peer, one length and one ECN mark leave as a train: one
+ * message that the kernel or the card cuts up (UDP_SEGMENT). All messages of a burst go in one
+ * call. What the system refuses is a lost frame to the layers above: counted, never an error.
+ */
+#include <errno.h>
+#include <netinet/udp.h>
+#include <string.h>
+
+#include "port.h"
+
+/* Bytes of a train: the largest IP packet less IPv6 and UDP headers. */
+#define TRAIN_BYTES_MAX 65487u
+
+/* Frames first … first+count-1 of the burst and what becomes of them. */
+struct run {
+	uint32_t first, count;
+	enum { SEND, UNKNOWN_PEER, REFUSED } fate;
+};
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))];
+};
+
+struct plan {
+	uint32_t run_count, message_count;
+	struct run runs[NX_BURST_FRAMES_MAX];
+	struct mmsghdr messages[NX_BURST_FRAMES_MAX];
+	struct iovec iov[NX_BURST_FRAMES_MAX];
+	struct sockaddr_storage names[NX_BURST_FRAMES_MAX];
+	union control controls[NX_BURST_FRAMES_MAX];
+};
+
+/* A descriptor must lie in its slot with room for the overlay, or C would write elsewhere. */
+static bool in_slot(const struct nx_port *port, const struct nx_burst *burst, uint32_t i)
+{
+	const struct nx_pool *pool = &port->pool;
+	uint32_t slot = (uint32_t)burst->slot[i];
+	if (slot >= pool->slots) return false;
+	uint64_t start = pool->base + (uint64_t)slot * pool->slot_bytes, offset = burst->offset[i];
+	return offset >= start + NX_OVERLAY_BYTES &&
+	       offset + burst->length[i] <= start + pool->slot_bytes;
+}
+
+static bool sendable(const struct nx_port *port, const struct nx_burst *burst, uint32_t i)
+{
+	return burst->length[i] >= NX_FRAME_BYTES_MIN &&
+	       burst->length[i] <= port->frame_bytes_max && in_slot(port, burst, i);
+}
+
+static void add_control(struct msghdr *header, union control *control, int level, int type,
+			const void *value, size_t bytes)
+{
+	struct cmsghdr *c = (struct cmsghdr *)(control->bytes + header->msg_controllen);
+	header->msg_control = control->bytes;
+	header->msg_controllen += CMSG_SPACE(bytes);
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(bytes);
+	memcpy(CMSG_DATA(c), value, bytes);
+}
+
+static void add_ecn(struct nx_port *port, const struct nx_address *to, struct msghdr *header,
+		    union control *control, uint32_t ecn)
+{
+	int value = (int)ecn;
+	if (ecn == 0) return;
+	if (port->family == AF_INET || nx_address_is_ipv4(to))
+		add_control(header, control, IPPROTO_IP, IP_TOS, &value, sizeof value);
+	else add_control(header, control, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
+}
+
+/* How many frames from `first` on can leave as one message. */
+static uint32_t train_frames(const struct nx_port *port, const struct nx_burst *burst,
+			     uint32_t first, uint32_t count)
+{
+	uint32_t datagram = burst->length[first] + NX_OVERLAY_BYTES, bytes = datagram, i = first + 1;
+	if (!port->gso) return 1;
+	for (; i < count; i++) {
+		uint32_t next = burst->length[i] + NX_OVERLAY_BYTES;
+		if (burst->peer[i] != burst->peer[first] || next > datagram ||
+		    (burst->flags[i] ^ burst->flags[first]) & NX_DESC_ECN_MASK ||
+		    bytes + next > TRAIN_BYTES_MAX || !sendable(port, burst, i))
+			break;
+		bytes += next;
+		if (next < datagram) { /* only the last one may be shorter */
+			i++;
+			break;
+		}
+	}
+	return i - first;
+}
+
+static void add_message(struct nx_port *port, struct nx_burst *burst, struct plan *plan,
+			const struct run *run, const struct nx_address *to, socklen_t name_length)
+{
+	uint32_t m = plan->message_count++;
+	struct msghdr *header = &plan->messages[m].msg_hdr;
+	*header = (struct msghdr){
+		.msg_name = &plan->names[m],
+		.msg_namelen = name_length,
+		.msg_iov = &plan->iov[run->first],
+		.msg_iovlen = run->count,
+	};
+	for (uint32_t i = run->first; i < run->first + run->count; i++) {
+		uint8_t *datagram = port->pool.bytes + burst->offset[i] - NX_OVERLAY_BYTES;
+		nx_overlay_write(datagram, port->vni);
+		plan->iov[i] = (struct iovec){datagram, burst->length[i] + NX_OVERLAY_BYTES};
+	}
+	add_ecn(port, to, header, &plan->controls[m], burst->flags[run->first] & NX_DESC_ECN_MASK);
+	if (run->count > 1) {
+		uint16_t segment = (uint16_t)(burst->length[run->first] + NX_OVERLAY_BYTES);
+		add_control(header, &plan->controls[m], IPPROTO_UDP, UDP_SEGMENT, &segment,
+			    sizeof segment);
+	}
+}
+
+static void make_plan(struct nx_port *port, struct nx_burst *burst, uint32_t count,
+		      struct plan *plan)
+{
+	plan->run_count = plan->message_count = 0;
+	for (uint32_t i = 0; i < count;) {
+		struct run *run = &plan->runs[plan->run_count++];
+		*run = (struct run){i, 1, SEND};
+		const struct nx_address *to = nx_peers_use(&port->peers, burst->peer[i]);
+		if (to == NULL) run->fate = UNKNOWN_PEER;
+		else if (!sendable(port, burst, i)) run->fate = REFUSED;
+		else {
+			struct sockaddr_storage *name = &plan->names[plan->message_count];
+			socklen_t length = nx_address_to(to, port->family, name);
+			if (length == 0) run->fate = REFUSED;
+			else {
+				run->count = train_frames(port, burst, i, count);
+				add_message(port, burst, plan, run, to, length);
+			}
+		}
+		i += run->count;
+	}
+}
+
+static void count_sent(struct nx_port *port, const struct nx_burst *burst, uint32_t i)
+{
+	port->stats[NX_TX_FRAMES]++;
+	port->stats[NX_TX_BYTES] += burst->length[i];
+}
+
+static bool would_block(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+/* ENOBUFS and the like are lost frames; these say something about an earlier frame: try again. */
+static bool about_earlier_frame(int error)
+{
+	return error == ECONNREFUSED || error == EINTR;
+}
+
+/* Sends the frames of a refused train one by one. Lost ones are counted. */
+static void send_singly(struct nx_port *port, struct nx_burst *burst, const struct run *run,
+			const struct msghdr *train)
+{
+	for (uint32_t i = run->first; i < run->first + run->count; i++) {
+		struct msghdr header = *train;
+		union control control;
+		header.msg_iov = train->msg_iov + (i - run->first);
+		header.msg_iovlen = 1;
+		header.msg_control = NULL;
+		header.msg_controllen = 0;
+		struct nx_address to;
+		nx_address_from(train->msg_name, &to);
+		add_ecn(port, &to, &header, &control, burst->flags[i] & NX_DESC_ECN_MASK);
+		ssize_t sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
+		if (sent < 0 && about_earlier_frame(errno))
+			sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
+		if (sent < 0) port->stats[NX_TX_ERRORS]++;
+		else count_sent(port, burst, i);
+	}
+}
+
+/* The system refused a message: without segmentation it may pass; else it is lost. */
+static void send_refused(struct nx_port *port, struct nx_burst *burst, const struct run *run,
+			 const struct msghdr *header, int error)
+{
+	bool no_segmentation = error == EIO || error == EINVAL || error == EMSGSIZE ||
+			       error == EOPNOTSUPP;
+	if (run->count > 1 && no_segmentation) {
+		if (error == EIO) port->gso = false; /* this device has no checksum offload */
+		send_singly(port, burst, run, header);
+	} else port->stats[NX_TX_ERRORS] += run->count;
+}
+
+/* Sends the messages of the plan; runs gone through. Fewer than all: the socket is full. */
+static uint32_t carry_out(struct nx_port *port, struct nx_burst *burst, struct plan *plan)
+{
+	uint32_t message = 0, accepted = 0; /* messages before `accepted` are with the kernel */
+	bool retried = false;
+	for (uint32_t r = 0; r < plan->run_count; r++) {
+		struct run *run = &plan->runs[r];
+		if (run->fate != SEND) {
+			port->stats[run->fate == REFUSED ? NX_TX_ERRORS : NX_TX_UNKNOWN_PEER]++;
+			continue;
+		}
+		while (message == accepted) {
+			int sent = sendmmsg(port->fd, plan->messages + message,
+					    plan->message_count - message, MSG_DONTWAIT);
+			if (sent > 0) {
+				accepted += (uint32_t)sent;
+				retried = false;
+				break;
+			}
+			int error = sent < 0 ? errno : EAGAIN;
+			if (would_block(error)) return r;
+			if (about_earlier_frame(error) && !retried) {
+				retried = true;
+				continue;
+			}
+			retried = false;
+			send_refused(port, burst, run, &plan->messages[message].msg_hdr, error);
+			break;
+		}
+		if (message < accepted) {
+			for (uint32_t i = run->first; i < run->first + run->count; i++)
+				count_sent(port, burst, i);
+			if (run->count > 1) port->stats[NX_TX_TRAINS]++;
+		} else accepted++; /* refused: dealt with above */
+		message++;
+	}
+	return plan->run_count;
+}
+
+uint32_t nx_udp_tx(struct nx_port *port, struct nx_burst *burst, uint32_t count)
+{
+	struct plan plan;
+	if (count > NX_BURST_FRAMES_MAX) count = NX_BURST_FRAMES_MAX;
+	make_plan(port, burst, count, &plan);
+	uint32_t runs = carry_out(port, burst, &plan);
+	return runs == plan.run_count ? count : plan.runs[runs].first;
+}
