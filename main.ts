@@ -20,11 +20,11 @@ const handlers: Handlers = {
     const { isConfigMistake } = await import("./lib/node/mod.ts");
     return isConfigMistake(error);
   },
-  async checkConfig({ configFile, overrides }) {
+  async checkConfig({ configFile, overrides, flagNames }) {
     const { findConfigFile, loadConfig, withoutSecrets } = await import("./lib/node/mod.ts");
     const env = Deno.env.toObject();
     const file = configFile ?? findConfigFile(env);
-    const { config, warnings } = loadConfig({ file, env, overrides });
+    const { config, warnings } = loadConfig({ file, env, overrides, flagNames });
     return { file, config: { ...withoutSecrets(config) }, warnings };
   },
 };

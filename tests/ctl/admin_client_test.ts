@@ -104,6 +104,23 @@ Deno.test("a node's error arrives with its code, message and hint", async () => 
   await assert.rejects(client(node).post("/y", {}, Any), { code: "BAD_ANSWER" });
 });
 
+Deno.test("the bridge and other servers are not taken for the admin API", async () => {
+  const openai = { error: { message: "Unknown", type: "x", param: null, code: "unknown_url" } };
+  await using node = new FakeNode({
+    "GET /bridge": () => Response.json(openai, { status: 404 }),
+    "GET /keys": () => Response.json(openai, { status: 401 }),
+    "GET /html": () => new Response("<html>", { status: 401 }),
+  });
+  const none = client(node); // Its answers come behind the token here; a bridge needs none.
+  for (const path of ["/bridge", "/keys", "/html"]) {
+    await assert.rejects(none.get(path, Any), (error: NexusError) => {
+      assert.equal(error.code, "BAD_ANSWER", path);
+      assert.match(error.hint!, /not the admin API.*bridge.*6478/);
+      return true;
+    });
+  }
+});
+
 Deno.test("why there is no token is told when the node insists on one", async () => {
   await using node = new FakeNode({});
   const why = new NexusError("TOKEN_UNREADABLE", "cannot read admin.token");

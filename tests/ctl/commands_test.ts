@@ -257,9 +257,11 @@ Deno.test("a wrong token is exit code 4, a missing one says where it was looked 
   const env = { NEXUS_ENDPOINT: node.endpoint };
   const wrong = await run(["node", "list"], { env: { ...env, NEXUS_TOKEN: "another-token" } });
   assert.equal(wrong.code, 4);
+  assert.match(wrong.err, /\nhint: .*--state-dir.*--token-file/);
   const missing = await run(["node", "list", "--state-dir", "/nonexistent"], { env });
   assert.equal(missing.code, 4);
   assert.match(missing.err, /\/nonexistent\/admin\.token: no such file/);
+  assert.match(missing.err, /\nhint: .*--state-dir.*--token-file/);
 });
 
 Deno.test("the token is taken from the file that is named", async () => {
@@ -351,6 +353,14 @@ Deno.test("up hands its flags to the node as config keys", async () => {
       "limits.drain_ms": "5",
       "log.level": "debug",
     },
+    flagNames: {
+      "mesh.join": "--join",
+      "node.name": "--name",
+      "node.state_dir": "--state-dir",
+      "link.listen": "--listen",
+      "admin.listen": "--admin",
+      "bridge.listen": "--bridge",
+    },
     printInvite: true,
     inviteUses: 3,
     inviteLifeS: 900,
@@ -380,6 +390,7 @@ Deno.test("daemon ends with the node's exit code, 78 for a mistake that a restar
   assert.deepEqual(runs[0], {
     configFile: "n.yaml",
     overrides: { "a.b": "c=d" },
+    flagNames: {},
     printInvite: false,
     output: "table",
   });
@@ -391,6 +402,38 @@ Deno.test("daemon ends with the node's exit code, 78 for a mistake that a restar
   assert.equal(lasting.code, 78);
   assert.equal(lasting.err, "nexus: n.yaml:1: a\nnexus: n.yaml:2: b\n");
   assert.equal((await run(["daemon"], { handlers: failing(false) })).code, 1);
+});
+
+Deno.test("the exit code of a join that failed says whether it was refused or nobody was there", async () => {
+  const codes = {
+    2: ["INVALID_INVITE"],
+    4: [
+      "INVITE_REFUSED",
+      "ALERT_INVITE_REFUSED",
+      "JOIN_REFUSED",
+      "INVITE_EXPIRED",
+      "ALERT_UNKNOWN_CA",
+      "ALERT_REVOKED",
+    ],
+    5: ["HANDSHAKE_TIMEOUT", "CONNECT_TIMEOUT", "UNREACHABLE", "UNKNOWN_HOST", "ALERT_OVERLOADED"],
+    1: ["ALERT_INTERNAL"],
+  };
+  for (const [expected, all] of Object.entries(codes)) {
+    for (const code of all) {
+      const handlers = { runNode: () => Promise.reject(new NexusError(code, "cannot join")) };
+      assert.equal((await run(["up"], { handlers })).code, Number(expected), code);
+    }
+  }
+});
+
+Deno.test("a mistake on the command line is a usage mistake, one of the file is not", async () => {
+  const failing = (...places: string[]) => {
+    const mistakes = places.map((where) => ({ where, key: "", message: "is wrong" }));
+    const error = Object.assign(new NexusError("CONFIG_INVALID", "wrong"), { mistakes });
+    return { handlers: { runNode: () => Promise.reject(error) } };
+  };
+  assert.equal((await run(["up"], failing("--join"))).code, 2);
+  assert.equal((await run(["up"], failing("--join", "n.yaml:3"))).code, 1);
 });
 
 Deno.test("a fault of ours is told without a stack, which --verbose shows", async () => {

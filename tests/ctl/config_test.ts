@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { stringify } from "yaml";
 import { presentConfig } from "../../lib/ctl/config/present.ts";
 import { ConfigError, loadConfig, withoutSecrets } from "../../lib/node/config/mod.ts";
+import { NexusError } from "../../lib/base/mod.ts";
 import { run } from "./support.ts";
 
 const CONFIG = `
@@ -73,6 +74,13 @@ Deno.test("config validate names every mistake, also for programs", async () => 
   assert.deepEqual(JSON.parse(json.out), { valid: false, file: "n.yaml", warnings: [], mistakes });
 });
 
+Deno.test("config validate of a file that is not there is exit code 3", async () => {
+  const handlers = {
+    checkConfig: () => Promise.reject(new NexusError("CONFIG_NOT_FOUND", "no such file")),
+  };
+  assert.equal((await run(["config", "validate", "nosuch.yaml"], { handlers })).code, 3);
+});
+
 Deno.test("config validate hands --set on", async () => {
   const seen: unknown[] = [];
   const handlers = {
@@ -81,5 +89,9 @@ Deno.test("config validate hands --set on", async () => {
     ) => (seen.push(options), Promise.resolve({ config: {}, warnings: [] })),
   };
   await run(["config", "validate", "--set", "log.level=debug"], { handlers });
-  assert.deepEqual(seen, [{ configFile: undefined, overrides: { "log.level": "debug" } }]);
+  assert.deepEqual(seen, [{
+    configFile: undefined,
+    overrides: { "log.level": "debug" },
+    flagNames: {},
+  }]);
 });

@@ -212,7 +212,7 @@ Deno.test("a demo whose nodes fail shows their words, ends with 1 and leaves not
 Deno.test("a demo that breaks off later ends the nodes that run", async () => {
   using program = fakeProgram("obeys");
   const { code, err } = await run(["demo"], { handlers: { self: program.command } });
-  assert.equal(code, 1);
+  assert.equal(code, 2);
   assert.match(err, /cannot read invite/); // The client cannot use the fake's token.
   assert.equal(program.pids().length, 3);
   assert.ok(!program.pids().some(isAlive));

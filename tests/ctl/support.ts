@@ -20,6 +20,7 @@ export interface RunSetup {
   readonly input?: string;
   readonly outIsTerminal?: boolean;
   readonly errIsTerminal?: boolean;
+  readonly width?: number;
   readonly handlers?: Partial<Handlers>;
   /** Called with each text that goes to standard output. */
   readonly onOut?: (text: string, terminal: FakeTerminal) => void;
@@ -31,6 +32,7 @@ export class FakeTerminal implements Terminal {
   errors = "";
   readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
+  readonly width: number | undefined;
   readonly #setup: RunSetup;
   readonly #stops = new Set<(exitCode: number) => void>();
 
@@ -38,6 +40,7 @@ export class FakeTerminal implements Terminal {
     this.#setup = setup;
     this.outIsTerminal = setup.outIsTerminal ?? false;
     this.errIsTerminal = setup.errIsTerminal ?? false;
+    this.width = setup.width;
   }
 
   out(text: string): void {

@@ -11,6 +11,8 @@ import { UdpRelay } from "./udp_relay.ts";
 
 /** EX_CONFIG: a restart cannot mend it. */
 const EXIT_CONFIG = 78;
+/** Refused, docs/cli.md. */
+const EXIT_DENIED = 4;
 /** Datagrams that a receive buffer of 200 kB holds many times over. */
 const FLOOD_BURST = 50;
 const EMBEDDED = [{
@@ -110,7 +112,9 @@ e2e("tokens that admit nobody", async (stage, t) => {
   await t.step("used up: the second newcomer is refused, the first may come back", async () => {
     const { token } = await mesh.adminJson("/api/v1/invites", { uses: 1, lifeS: 600 });
     const first = await stage.start("first", { mesh: { join: token } });
-    await refused("second", token, /invite/);
+    const { line, code } = await stage.startFails("second", { mesh: { join: token } });
+    assert.match(line, /cannot join the mesh via 127\.0\.0\.1:\d+: .*invite_refused/);
+    assert.equal(code, EXIT_DENIED);
     await first.stop();
     await (await stage.start(first.place)).knows("echo");
   });

