@@ -127,7 +127,9 @@ async function* throughput(
   const oneNative: number[] = [];
   const oneRaw: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    native.push(await gbps(deno("rx", SECONDS), (port) => deno("tx", port, frameBytes, longer)));
+    native.push(
+      await gbps(deno("rx", frameBytes, SECONDS), (port) => deno("tx", port, frameBytes, longer)),
+    );
     raw.push(
       await gbps(
         new Program(rawLoop, ["rx", SECONDS]),

@@ -1,7 +1,7 @@
 /**
  * One end of a native UDP measurement, in a process of its own (started by native_udp.ts):
  *
- *     rx SECONDS                      prints its port, then "BYTES SECONDS" of frames received
+ *     rx FRAME_BYTES SECONDS          prints its port, then "BYTES SECONDS" of frames received
  *     tx PORT FRAME_BYTES SECONDS     sends full bursts of frames
  *     both FRAME_BYTES SECONDS        sends a train and receives it, in turn: prints the same
  *     echo SPIN_US | tcp-echo         prints its port, then answers until it is ended
@@ -9,7 +9,7 @@
  *     tcp-ping PORT COUNT             the same over the runtime's TCP
  */
 import { openUdpNativePort, type UdpNativePort } from "../lib/io/udp_native_port.ts";
-import { buildFrame, Burst, Pool } from "../lib/l1_link/mod.ts";
+import { buildFrame, Burst, HEADROOM_BYTES, Pool } from "../lib/l1_link/mod.ts";
 import { median } from "./row.ts";
 
 const VNI = 1;
@@ -38,8 +38,13 @@ function open(spinUsMax = 0, slotBytes = SLOT_BYTES.jumbo): Promise<UdpNativePor
   return openUdpNativePort({ listen: { host: "127.0.0.1", port: 0 }, vni: VNI, pool, spinUsMax });
 }
 
-async function receive(seconds: number): Promise<void> {
-  const port = await open();
+/** The class that a node would use: frames that lie close together stay in the caches. */
+function slotFor(frameBytes: number): number {
+  return frameBytes + HEADROOM_BYTES <= SLOT_BYTES.small ? SLOT_BYTES.small : SLOT_BYTES.jumbo;
+}
+
+async function receive(frameBytes: number, seconds: number): Promise<void> {
+  const port = await open(0, slotFor(frameBytes));
   console.log(port.localAddress.port);
   const burst = new Burst();
   const begin = performance.now();
@@ -95,7 +100,7 @@ class Trains {
 }
 
 async function transmit(to: number, frameBytes: number, seconds: number): Promise<void> {
-  const port = await open();
+  const port = await open(0, slotFor(frameBytes));
   const trains = new Trains(port, port.peer({ host: "127.0.0.1", port: to }), frameBytes);
   const credits = new Burst();
   let ahead = 0;
@@ -115,7 +120,8 @@ async function transmit(to: number, frameBytes: number, seconds: number): Promis
 }
 
 async function both(frameBytes: number, seconds: number): Promise<void> {
-  const [from, to] = [await open(), await open()];
+  const slot = slotFor(frameBytes);
+  const [from, to] = [await open(0, slot), await open(0, slot)];
   const trains = new Trains(from, from.peer(to.localAddress), frameBytes);
   const burst = new Burst();
   const begin = performance.now();

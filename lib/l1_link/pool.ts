@@ -8,7 +8,7 @@
  *
  * ffi/native/pool.h is the same pool in C: a native port allocates and frees by the same state.
  */
-import { assert, NexusError } from "../base/mod.ts";
+import { NexusError } from "../base/mod.ts";
 import { FRAME_BYTES_MAX } from "./gen/link.ts";
 import { type PoolMemory, type PoolPages, sharedPoolMemory } from "./pool_memory.ts";
 
@@ -105,21 +105,40 @@ export class Pool {
 
   /** Gives a slot back. */
   free(slot: number): void {
-    assert(this.taken[slot] === 1, `pool slot ${slot} freed but not taken`);
-    this.taken[slot] = 0;
-    this.state[++this.state[0]] = slot;
+    const { state, taken } = this;
+    // Not `assert`: its message would be put together for every frame.
+    if (taken[slot] !== 1) throw doubleFree(slot);
+    taken[slot] = 0;
+    const count = state[0] + 1;
+    state[count] = slot;
+    state[0] = count;
   }
 
   /** Takes up to `count` slots at once into the front of `slots`; returns how many (NL-R-007). */
   reserve(slots: Int32Array, count: number): number {
-    const granted = Math.min(count, this.state[0]);
-    for (let i = 0; i < granted; i++) slots[i] = this.alloc();
+    const { state, taken } = this;
+    const free = state[0];
+    const granted = Math.min(count, free);
+    for (let i = 0; i < granted; i++) {
+      const slot = state[free - i];
+      slots[i] = slot;
+      taken[slot] = 1;
+    }
+    state[0] = free - granted;
     return granted;
   }
 
   /** Keeps the first `used` of `count` reserved slots and gives the rest back. */
   commit(slots: Int32Array, count: number, used: number): void {
-    for (let i = count - 1; i >= used; i--) this.free(slots[i]);
+    const { state, taken } = this;
+    let free = state[0];
+    for (let i = count - 1; i >= used; i--) {
+      const slot = slots[i];
+      if (taken[slot] !== 1) throw doubleFree(slot);
+      taken[slot] = 0;
+      state[++free] = slot;
+    }
+    state[0] = free;
   }
 
   /** Where a slot starts in `bytes`. */
@@ -136,4 +155,8 @@ export class Pool {
   addressOf(slot: number): number {
     return this.memory.address === 0 ? 0 : this.memory.address + this.offsetOf(slot);
   }
+}
+
+function doubleFree(slot: number): Error {
+  return new Error(`invariant broken: pool slot ${slot} freed but not taken`);
 }
