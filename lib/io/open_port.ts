@@ -21,6 +21,11 @@ export interface BestPortOptions {
   /** Scripted loss; only the portable port has it. */
   readonly faults?: { readonly lossRate: number; readonly seed: number };
   readonly rxFramesMax?: number;
+  /**
+   * Longest that the native port looks for frames before it sleeps, µs. Looking holds the event
+   * loop: 0 for a program whose loop has other work, such as HTTP.
+   */
+  readonly spinUsMax?: number;
 }
 
 /** A port and why it is this one, for the log. */

@@ -314,6 +314,7 @@ export class Node {
       listen: link.listen,
       vni,
       pool,
+      spinUsMax: 0, // The same loop serves bridge, admin API and providers.
       faults: faults && { lossRate: faults.loss_rate, seed: faults.seed },
     });
     this.port = port;
