@@ -110,7 +110,7 @@ export class NodeBackend implements AdminBackend {
     );
     const ids = new Set([node.nodeId, ...routes.keys(), ...node.pool.sessions.keys()]);
     const lastSeen = new Map(
-      node.knownPeers().map((peer) => [formatNodeId(peer.nodeId), peer.lastSeenMs]),
+      node.acquaintances.all().map((peer) => [formatNodeId(peer.nodeId), peer.lastSeenMs]),
     );
     return [...ids].map((id): NodeSummary => {
       const self = id === node.nodeId;
@@ -141,11 +141,12 @@ export class NodeBackend implements AdminBackend {
 
   peers(): PeerInfo[] {
     const node = this.#node;
-    const known = node.knownPeers().map((peer): PeerInfo => {
+    const seeds = node.seeds?.all ?? [];
+    const known = node.acquaintances.all().map((peer): PeerInfo => {
       const id = formatNodeId(peer.nodeId);
       const addresses = peer.addresses.map(formatSocketAddress);
       const session = node.pool.sessions.get(id);
-      const seed = node.seeds.find((each) => addresses.includes(formatSocketAddress(each.address)));
+      const seed = seeds.find((each) => addresses.includes(formatSocketAddress(each.address)));
       return {
         id,
         addresses,
@@ -157,7 +158,7 @@ export class NodeBackend implements AdminBackend {
       };
     });
     const listed = new Set(known.flatMap((peer) => peer.addresses));
-    const unreached = node.seeds.filter((seed) => !listed.has(formatSocketAddress(seed.address)));
+    const unreached = seeds.filter((seed) => !listed.has(formatSocketAddress(seed.address)));
     return [
       ...known,
       ...unreached.map((seed): PeerInfo => ({

@@ -11,7 +11,6 @@ import {
   formatSocketAddress,
   NexusError,
   parseSocketAddress,
-  type SocketAddress,
 } from "../base/mod.ts";
 import { ensureAdminToken } from "../io/admin_token.ts";
 import { randomFill, systemClock } from "../io/clock.ts";
@@ -19,7 +18,7 @@ import { nodeEngine } from "../io/crypto.ts";
 import { localAddresses } from "../io/local_addresses.ts";
 import { openBestPort } from "../io/open_port.ts";
 import { bestPoolMemory } from "../io/pool_memory.ts";
-import { defaultStateDir, type PeerRecord, State } from "../io/state.ts";
+import { defaultStateDir, State } from "../io/state.ts";
 import { Pool, type Port, SLOT_BYTES } from "../l1_link/mod.ts";
 import { AdvertStore, RoutingTable } from "../l2_route/mod.ts";
 import {
@@ -29,10 +28,7 @@ import {
   decodeInvite,
   decodeMic,
   encodeChain,
-  fingerprintOf,
   type Invite,
-  type Mic,
-  nodeNameOf,
   renewalTimeS,
 } from "../l4_trust/mod.ts";
 import {
@@ -47,6 +43,7 @@ import {
   type Session,
   SessionPool,
 } from "../sdk/mod.ts";
+import { Acquaintances } from "./acquaintances.ts";
 import { AdminServer } from "./admin/mod.ts";
 import { NodeBackend } from "./backend.ts";
 import { type BridgeServer, serveBridge } from "./bridge/mod.ts";
@@ -58,44 +55,26 @@ import { Membership } from "./membership.ts";
 import { NodeMetrics } from "./metrics.ts";
 import { NodeNumbers } from "./numbers.ts";
 
+import { Seeds, type SeedTarget } from "./seeds.ts";
 import { NodeService } from "./service.ts";
 import { VERSION } from "./version.ts";
 
 /** How often providers are looked at for new models, and lost seeds dialled again. */
 const UPKEEP_MS = 1_000;
-/** Longest pause between two tries to reach a seed. */
-const SEED_RETRY_MS_MAX = 30_000;
-/** Nodes met are written together, shortly after. */
-const NOTE_PEERS_MS = 20;
 /** Slots of the frame pool: 8 MiB, some 100 ms of a 1 Gbit/s burst at 1,200-byte frames. */
 const POOL_SLOTS = 4_096;
-/** Names of nodes held at once; what is forgotten is learned again. */
-const NAMES_MAX = 16_384;
 /** Longest pause between two tries to get a certificate. */
 const RENEW_RETRY_MS_MAX = 60_000;
-/** How long a start waits for its seeds before it goes on without them. */
-const SEED_START_MS = 6_000;
-
-interface SeedState {
-  readonly address: SocketAddress;
-  readonly nodeId?: Uint8Array;
-  /** A node of an earlier run: dialled like a seed, but nobody waits for it. */
-  readonly remembered?: boolean;
-  session?: Session;
-  dialling: boolean;
-  failures: number;
-  nextTryMs: number;
-  lastError?: string;
-}
 
 export class Node {
   readonly startedMs = systemClock.unixMs();
   readonly table = new RoutingTable();
   readonly local: LocalModels;
   readonly membership: Membership;
+  readonly acquaintances: Acquaintances;
   readonly metrics: NodeMetrics;
   readonly service: NodeService;
-  readonly seeds: SeedState[] = [];
+  seeds?: Seeds;
   driver!: Driver;
   port!: Port;
   /** Tenant network. */
@@ -124,12 +103,8 @@ export class Node {
   #upkeep?: ReturnType<typeof setInterval>;
   #resolveStopped!: () => void;
   #stopping?: Promise<void>;
-  #noteTimer?: ReturnType<typeof setTimeout>;
-  readonly #names = new Map<string, string>();
   /** What was last said of each provider. */
   readonly #providerStates = new Map<string, string>();
-  /** Nodes met since the last upkeep. */
-  readonly #seen = new Map<string, PeerRecord>();
 
   private constructor(readonly loaded: LoadedConfig) {
     const { config } = loaded;
@@ -142,7 +117,8 @@ export class Node {
       random: randomFill,
       unixMs: systemClock.unixMs,
     });
-    const { ca, isMember } = this.membership;
+    const { ca, identity, isMember } = this.membership;
+    this.acquaintances = new Acquaintances(this.#state, identity.nodeId);
     const makesMesh = ca !== undefined ||
       (!isMember && loaded.secrets.join === undefined && config.mesh.seeds.length === 0);
     const standIn = !loaded.providersGiven && makesMesh ? demoProvider() : undefined;
@@ -190,20 +166,9 @@ export class Node {
 
   /** The name in a node's certificate, as far as it has been seen. */
   nameOf(nodeId: string): string | undefined {
-    return nodeId === this.nodeId ? this.loaded.config.node.name : this.#names.get(nodeId);
-  }
-
-  #learnName(nodeId: string, mic: Mic): void {
-    const name = nodeNameOf(mic.claims);
-    if (name === undefined) return;
-    if (this.#names.size >= NAMES_MAX) this.#names.clear();
-    this.#names.set(nodeId, name);
-  }
-
-  /** Nodes met now or in earlier runs, seen last first. */
-  knownPeers(): PeerRecord[] {
-    this.#notePeers();
-    return this.#state.peers();
+    return nodeId === this.nodeId
+      ? this.loaded.config.node.name
+      : this.acquaintances.nameOf(nodeId);
   }
 
   /** Why the node is not ready, one line each. */
@@ -212,14 +177,7 @@ export class Node {
     if (this.state === "starting") reasons.push("starting");
     if (this.state === "draining") reasons.push("draining");
     if (!this.membership.isMember) reasons.push("no certificate of a mesh yet");
-    const seeds = this.seeds.filter((seed) => !seed.remembered);
-    const lost = seeds.filter((seed) => !seed.session?.isOpen);
-    if (seeds.length > 0 && lost.length === seeds.length) {
-      for (const seed of lost) {
-        const why = seed.lastError ?? "not connected yet";
-        reasons.push(`seed ${formatSocketAddress(seed.address)}: ${why}`);
-      }
-    }
+    reasons.push(...this.seeds?.unreached() ?? []);
     return reasons;
   }
 
@@ -254,8 +212,9 @@ export class Node {
     await this.#becomeMember(invite);
     this.#openMesh();
     this.#startServers();
-    this.#openSeeds(invite);
-    await this.#firstSeeds();
+    const { nodeId } = this.membership.identity;
+    this.seeds = new Seeds(this.#seedTargets(invite), nodeId, this.pool);
+    await this.seeds.start();
     this.#upkeep = setInterval(() => {
       try {
         this.#lookAfter();
@@ -422,8 +381,8 @@ export class Node {
       onChange: (event) => {
         if (event.type === "updated") {
           const { nodeId, endpoints, models, chain } = event.advert;
-          this.#remember(nodeId, endpoints);
-          this.#learnName(formatNodeId(nodeId), decodeMic(decodeChain(chain)[0], nodeEngine));
+          const mic = decodeMic(decodeChain(chain)[0], nodeEngine);
+          this.acquaintances.met(mic, endpoints, false);
           log.info("node advertises", {
             node: formatNodeId(nodeId),
             name: this.nameOf(formatNodeId(nodeId)),
@@ -485,38 +444,19 @@ export class Node {
     }
   }
 
-  /** Seeds of the config, of the invite, and nodes met before, without this node itself. */
-  #openSeeds(invite: Invite | undefined): void {
-    const own = this.membership.identity.nodeId;
-    const wanted: Pick<SeedState, "address" | "nodeId" | "remembered">[] = [
+  /** Seeds of the config and of the invite, else nodes met before. */
+  #seedTargets(invite: Invite | undefined): SeedTarget[] {
+    const targets: SeedTarget[] = [
       ...this.loaded.config.mesh.seeds,
       ...(invite?.seeds ?? []).map(({ nodeId, address }) => ({
         nodeId,
         address: parseSocketAddress(address),
       })),
     ];
-    if (wanted.length === 0) {
-      for (const { nodeId, addresses } of this.#state.peers().slice(0, REMEMBERED_SEEDS_MAX)) {
-        if (addresses.length > 0) wanted.push({ address: addresses[0], nodeId, remembered: true });
-      }
-    }
-    const seen = new Set<string>();
-    for (const { address, nodeId, remembered } of wanted) {
-      const key = formatSocketAddress(address);
-      if (seen.has(key) || (nodeId !== undefined && equalBytes(nodeId, own))) continue;
-      seen.add(key);
-      this.seeds.push({ address, nodeId, remembered, dialling: false, failures: 0, nextTryMs: 0 });
-    }
-  }
-
-  async #firstSeeds(): Promise<void> {
-    const dials = this.seeds.map((seed) => ({ seed, done: this.#dialSeed(seed) }))
-      .filter(({ seed }) => !seed.remembered).map(({ done }) => done);
-    if (dials.length === 0) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, SEED_START_MS));
-    await Promise.race([Promise.all(dials), timeout]);
-    clearTimeout(timer);
+    if (targets.length > 0) return targets;
+    return this.#state.peers().slice(0, REMEMBERED_SEEDS_MAX)
+      .filter(({ addresses }) => addresses.length > 0)
+      .map(({ nodeId, addresses }) => ({ address: addresses[0], nodeId, remembered: true }));
   }
 
   // ── while it runs ─────────────────────────────────────────────────────────────────────
@@ -524,9 +464,7 @@ export class Node {
   #lookAfter(): void {
     this.#watchProviders();
     const nowMs = systemClock.unixMs();
-    for (const seed of this.seeds) {
-      if (!seed.session?.isOpen && !seed.dialling && nowMs >= seed.nextTryMs) this.#dialSeed(seed);
-    }
+    this.seeds?.lookAfter(nowMs);
     if (this.state === "running") this.#advertise();
     if (nowMs / 1000 >= this.#renewAtS) this.#renew();
   }
@@ -541,28 +479,6 @@ export class Node {
       const facts = { provider: provider.name, models: provider.models.length, detail };
       if (state === "down") this.#log.warn("provider is down", facts);
       else if (state === "ready") this.#log.info("provider is ready", facts);
-    }
-  }
-
-  async #dialSeed(seed: SeedState): Promise<void> {
-    seed.dialling = true;
-    const where = formatSocketAddress(seed.address);
-    try {
-      const known = seed.nodeId && this.pool.sessions.get(formatNodeId(seed.nodeId));
-      seed.session = known?.isOpen ? known : await this.pool.dialAddress(seed.address, seed.nodeId);
-      seed.failures = 0;
-      seed.lastError = undefined;
-    } catch (error) {
-      if (!(error instanceof NexusError)) throw error;
-      const pauseMs = Math.min(SEED_RETRY_MS_MAX, 1_000 * 2 ** Math.min(seed.failures, 10));
-      seed.failures++;
-      seed.nextTryMs = systemClock.unixMs() + pauseMs;
-      if (seed.lastError !== error.message) {
-        nodeLog("mesh").warn(`cannot reach seed ${where}`, { error, retryMs: pauseMs });
-      }
-      seed.lastError = error.message;
-    } finally {
-      seed.dialling = false;
     }
   }
 
@@ -593,34 +509,10 @@ export class Node {
       }),
     });
     if (peerRole === "node") {
-      this.#learnName(peerNodeId, handshake.peerMic.leaf);
       this.mesh.joinNode(session);
-      this.#remember(handshake.peerNodeId, [formatSocketAddress(session.address)]);
+      const address = formatSocketAddress(session.address);
+      this.acquaintances.met(handshake.peerMic.leaf, [address], true);
     }
-  }
-
-  /** Notes a node for the next start; the durable write waits a moment, off the packets' way. */
-  #remember(nodeId: Uint8Array, endpoints: readonly string[]): void {
-    if (equalBytes(nodeId, this.membership.identity.nodeId)) return;
-    const session = this.pool.sessions.get(formatNodeId(nodeId));
-    this.#seen.set(formatNodeId(nodeId), {
-      nodeId,
-      addresses: endpoints.map((text) => parseSocketAddress(text)),
-      lastSeenMs: systemClock.unixMs(),
-      fingerprint: session && fingerprintOf(session.handshake.peerMic.publicKey, nodeEngine),
-    });
-    this.#noteTimer ??= setTimeout(() => this.#notePeers(), NOTE_PEERS_MS);
-  }
-
-  #notePeers(): void {
-    clearTimeout(this.#noteTimer);
-    this.#noteTimer = undefined;
-    try {
-      for (const peer of this.#seen.values()) this.#state.putPeer(peer);
-    } catch (error) {
-      this.#log.error("cannot note the nodes met", { error }); // A full disk, say.
-    }
-    this.#seen.clear();
   }
 
   /** Brings table, certificate and advertisement up to date with what the providers offer. */
@@ -706,7 +598,7 @@ export class Node {
     if (this.driver !== undefined) await this.driver.close();
     else await this.port?.close();
     for (const provider of this.local.providers) await provider.stop();
-    this.#notePeers();
+    this.acquaintances.write();
     this.#state.close();
   }
 }
