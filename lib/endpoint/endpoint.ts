@@ -578,6 +578,9 @@ export class Endpoint {
   }
 
   #remove(entry: Entry): void {
+    // Keys are not left to the garbage collector; a finished handshake has none any more.
+    entry.client?.wipe();
+    entry.server?.wipe();
     this.#forgetHalfOpen(entry);
     this.#deadlines.delete(entry);
     this.#entries.delete(entry.id);

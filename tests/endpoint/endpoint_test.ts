@@ -264,3 +264,19 @@ Deno.test("endpoint: another tenant's HELLO is dropped", () => {
   assert.equal(server.of("connected").length, 0);
   assert.ok(server.endpoint.counters.drops.get("hello_other_tenant")! > 0);
 });
+
+Deno.test("NT-HS: the ephemeral key of an attempt that is given up is wiped", () => {
+  const net = new Net(16);
+  const secrets: Uint8Array[] = [];
+  const random = (into: Uint8Array) => {
+    net.random.fill(into);
+    if (into.length === 32) secrets.push(into);
+  };
+  const client = net.host(1, net.authority(), { random });
+  const id = client.endpoint.connect({ address: { host: "10.0.0.9", port: 9 } }, 0, UNIX_S);
+  assert.equal(secrets.length, 1);
+  assert.ok(secrets[0].some((byte) => byte !== 0));
+  client.endpoint.abandon(id);
+  assert.ok(secrets[0].every((byte) => byte === 0));
+  assert.equal(client.endpoint.connectionCount, 0);
+});
