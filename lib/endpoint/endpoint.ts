@@ -251,6 +251,7 @@ export class Endpoint {
       info,
       nowUs,
       descriptorFlags & DESCRIPTOR_ECN_MASK,
+      peer,
     );
     if (result !== 0) {
       this.counters.drop(RECORD_DROP_REASONS[result]);
@@ -431,6 +432,7 @@ export class Endpoint {
       protection: result.protection(),
       random: this.#options.random,
       nowUs,
+      peer: entry.peer,
       frameBytesMax: this.#frameBytesMax,
       config: {
         ...this.#options.stream,
@@ -456,7 +458,11 @@ export class Endpoint {
   /** @returns true when the entry may have more to send than the burst had room for */
   #pollEntry(entry: Entry, pool: Pool, burst: Burst, nowUs: number, unixMs: number): boolean {
     const { peers } = this.#options;
-    if (peers.peerAddress(entry.peer) === undefined) entry.peer = peers.peer(entry.address);
+    if (peers.peerAddress(entry.peer) === undefined) {
+      const peer = peers.peer(entry.address);
+      entry.connection?.renumberPeer(entry.peer, peer);
+      entry.peer = peer;
+    }
     const handshake = entry.client ?? entry.server;
     if (handshake !== undefined) {
       for (;;) {
@@ -480,7 +486,7 @@ export class Endpoint {
       if (slot < 0) return true;
       entry.frames.shift();
       pool.bytes.set(frame, pool.frameOffsetOf(slot));
-      this.#add(burst, entry, slot, pool.frameOffsetOf(slot), frame.length);
+      this.#add(burst, entry.peer, slot, pool.frameOffsetOf(slot), frame.length);
     }
     if (entry.connection !== undefined) {
       const timestamp = splitNs(unixMs);
@@ -501,7 +507,7 @@ export class Endpoint {
           pool.free(slot);
           break;
         }
-        this.#add(burst, entry, slot, at, length);
+        this.#add(burst, entry.connection.polledPeer, slot, at, length);
       }
       this.#drainEvents(entry);
       if (entry.connection.state === "closed") {
@@ -531,8 +537,8 @@ export class Endpoint {
     }
   }
 
-  #add(burst: Burst, entry: Entry, slot: number, offset: number, length: number): void {
-    burst.push(slot, offset, length, 0, entry.peer);
+  #add(burst: Burst, peer: number, slot: number, offset: number, length: number): void {
+    burst.push(slot, offset, length, 0, peer);
     this.counters.framesOut++;
     this.counters.bytesOut += length;
   }

@@ -16,8 +16,9 @@ import {
 } from "./core.ts";
 import type { ConnectionEvent } from "./events.ts";
 import { MESSAGE_HEAD_BYTES, type Mode, PRIORITY_MAX } from "./frames/mod.ts";
+import type { Path } from "./path.ts";
 import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
-import { ReceivePath } from "./receive.ts";
+import { Receiver } from "./receive.ts";
 import { SentFramesSink } from "./sent_frames.ts";
 import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
 import {
@@ -30,7 +31,7 @@ import {
   type Stream,
 } from "./streams/stream.ts";
 import { Timer } from "./timers.ts";
-import { TransmitPath } from "./transmit.ts";
+import { Transmitter } from "./transmit.ts";
 
 /** What became of a frame given to receiveFrame. */
 export const ReceiveResult = {
@@ -72,22 +73,23 @@ export interface ConnectionStats extends Readonly<ConnectionCounters> {
 export class Connection {
   readonly #core: ConnectionCore;
   readonly #sink: SentFramesSink;
-  readonly #receive: ReceivePath;
-  readonly #transmit: TransmitPath;
+  readonly #receiver: Receiver;
+  readonly #transmitter: Transmitter;
 
   /** INVALID_CONFIG when a setting is outside of what docs/protocol.md §5.2 allows. */
   constructor(options: ConnectionOptions) {
     this.#core = new ConnectionCore(options);
     this.#sink = new SentFramesSink(this.#core);
-    this.#receive = new ReceivePath(this.#core, this.#sink);
-    this.#transmit = new TransmitPath(this.#core);
+    this.#receiver = new Receiver(this.#core, this.#sink);
+    this.#transmitter = new Transmitter(this.#core);
   }
 
   // ---- in ---------------------------------------------------------------------------------
 
   /**
    * Takes a decoded frame (CRC checked) and opens it in place. `ecn` is the codepoint of the IP
-   * header, 0 when unknown. Whatever the peer sent, this returns a code and never throws.
+   * header, 0 when unknown; `peer` the port's number of the address it came from. Whatever the
+   * peer sent, this returns a code and never throws.
    */
   receiveFrame(
     bytes: Uint8Array,
@@ -96,6 +98,7 @@ export class Connection {
     info: FrameInfo,
     nowUs: number,
     ecn: number,
+    _peer: number,
   ): ReceiveResult {
     const core = this.#core;
     core.nowUs = nowUs;
@@ -117,7 +120,8 @@ export class Connection {
     const isSealed = info.type === FrameType.DATA && (info.flags & Flag.ENCRYPTED) !== 0 &&
       info.tagOffset >= 0;
     if (!isSealed) return ReceiveResult.NOT_SEALED;
-    const packetNumber = core.options.protection.open(bytes, view, frameOffset, info);
+    const path = core.primary;
+    const packetNumber = path.protection.open(bytes, view, frameOffset, info);
     if (packetNumber < 0) {
       return packetNumber === OPEN_REPLAYED
         ? ReceiveResult.REPLAYED
@@ -130,11 +134,11 @@ export class Connection {
     core.lastReceivedUs = nowUs;
     const end = info.payloadOffset + info.payloadLength;
     if (core.state === "closing") {
-      this.#receive.receiveClosing(bytes, view, info.payloadOffset, end);
+      this.#receiver.receiveClosing(bytes, view, info.payloadOffset, end);
       return ReceiveResult.OK;
     }
     core.restartIdle();
-    this.#receive.receivePayload(bytes, view, info.payloadOffset, end, packetNumber, ecn);
+    this.#receiver.receivePayload(path, bytes, view, info.payloadOffset, end, packetNumber, ecn);
     return ReceiveResult.OK;
   }
 
@@ -146,7 +150,6 @@ export class Connection {
     if (timers.take(Timer.Close, nowUs)) return core.forgetConnection();
     if (timers.take(Timer.CloseRepeat, nowUs)) core.repeatClose();
     if (!core.isOpen) return;
-    timers.take(Timer.Pacing, nowUs);
     if (timers.take(Timer.Connect, nowUs)) {
       const ms = core.config.connectTimeoutMs;
       return core.giveUp("CONNECT_TIMEOUT", `peer sent no parameters for ${ms} ms`);
@@ -158,28 +161,38 @@ export class Connection {
       core.pending |= PENDING_PING;
       timers.set(Timer.KeepAlive, nowUs + core.config.keepAliveMs * 1_000);
     }
-    if (core.recovery.onTimeout(nowUs, this.#sink) === "pto") this.#onProbeTimeout();
+    for (const path of core.paths) this.#onPathTimeout(path);
+  }
+
+  #onPathTimeout(path: Path): void {
+    if (path.pacingUs <= this.#core.nowUs) path.pacingUs = NEVER;
+    this.#sink.path = path;
+    if (path.recovery.onTimeout(this.#core.nowUs, this.#sink) === "pto") this.#onProbeTimeout(path);
   }
 
   /** Nothing was acknowledged for a while: repeats the oldest packets if there is nothing new. */
-  #onProbeTimeout(): void {
-    const core = this.#core;
-    if (++core.ptosUnanswered >= PTO_COUNT_MAX) {
+  #onProbeTimeout(path: Path): void {
+    if (++path.ptosUnanswered >= PTO_COUNT_MAX) {
       const why = `peer acknowledged nothing in ${PTO_COUNT_MAX} probe timeouts`;
-      return core.giveUp("PEER_UNREACHABLE", why);
+      return this.#core.giveUp("PEER_UNREACHABLE", why);
     }
-    core.probes = PROBES_PER_PTO;
-    core.recovery.oldestInFlight(PROBES_PER_PTO, this.#repeat);
+    path.probes = PROBES_PER_PTO;
+    path.recovery.oldestInFlight(PROBES_PER_PTO, this.#repeat);
   }
 
   readonly #repeat = (frames: number[]): void => this.#sink.onLost(frames);
+
+  /** The port forgot the number of an address and now has another one for it. */
+  renumberPeer(from: number, to: number): void {
+    for (const path of this.#core.paths) if (path.peer === from) path.peer = to;
+  }
 
   // ---- out --------------------------------------------------------------------------------
 
   /**
    * Writes one complete sealed frame (header to CRC) at `frameOffset` and returns its length; 0:
    * nothing to send now. `view` covers the same memory as `bytes`. The timestamp is wall time in
-   * ns as two halves.
+   * ns as two halves. Where the frame goes is in `polledPeer` afterwards.
    */
   pollFrame(
     bytes: Uint8Array,
@@ -191,15 +204,21 @@ export class Connection {
     timestampLow: number,
   ): number {
     this.#core.nowUs = nowUs;
-    return this.#transmit.poll(bytes, view, frameOffset, bytesMax, timestampHigh, timestampLow);
+    return this.#transmitter.poll(bytes, view, frameOffset, bytesMax, timestampHigh, timestampLow);
+  }
+
+  /** The port's number of the address that the last frame of pollFrame goes to. */
+  get polledPeer(): number {
+    return this.#transmitter.peer;
   }
 
   /** When handleTimeout and pollFrame want to be called next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
     const core = this.#core;
-    const tableUs = core.timers.next();
-    if (!core.isOpen) return core.state === "closed" ? NEVER : tableUs;
-    return Math.min(tableUs, core.acks.deadlineUs, core.recovery.timeoutUs());
+    let nextUs = core.timers.next();
+    if (!core.isOpen) return core.state === "closed" ? NEVER : nextUs;
+    for (const path of core.paths) nextUs = Math.min(nextUs, path.nextTimeoutUs());
+    return nextUs;
   }
 
   /** The next event, in the order things happened. */
@@ -354,10 +373,10 @@ export class Connection {
     return this.#core.options.side;
   }
   get localConnectionId(): number {
-    return this.#core.options.localConnectionId;
+    return this.#core.primary.localConnectionId;
   }
   get peerConnectionId(): number {
-    return this.#core.options.peerConnectionId;
+    return this.#core.primary.peerConnectionId;
   }
   get peerNodeId(): Uint8Array {
     return this.#core.options.peerNodeId;
@@ -371,12 +390,12 @@ export class Connection {
   }
   /** Largest message that a BE stream carries. */
   get bestEffortBytesMax(): number {
-    return this.#core.frameBytesMax - SEALED_OVERHEAD - MESSAGE_HEAD_BYTES;
+    return this.#core.primary.frameBytes - SEALED_OVERHEAD - MESSAGE_HEAD_BYTES;
   }
 
   /** A snapshot. */
   stats(): ConnectionStats {
-    const { counters, recovery, rtt } = this.#core;
+    const { counters, primary: { recovery, rtt } } = this.#core;
     return {
       ...counters,
       packetsLost: recovery.stats.lost,

@@ -7,12 +7,10 @@
  *     └─────────┴────────────────────┘ (nobody there to say goodbye to)
  */
 import { fromUtf8, NexusError, type RandomFill, utf8 } from "../base/mod.ts";
-import { AckTracker } from "./acks.ts";
 import {
   CloseReason,
   closeReasonName,
   FRAME_BYTES_DEFAULT,
-  MAX_ACK_DELAY_US_DEFAULT,
   MAX_DATA_MIN,
   MAX_MESSAGE_MIN,
   MAX_STREAMS_MIN,
@@ -21,15 +19,12 @@ import {
   type StreamConfig,
   streamConfig,
 } from "./config.ts";
-import { createCongestion } from "./congestion/mod.ts";
 import { EventQueue } from "./events.ts";
 import { ReceiveCredit, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
+import { Path } from "./path.ts";
 import type { PacketProtection } from "./protection.ts";
-import { LossRecovery } from "./recovery.ts";
-import { RttEstimator } from "./rtt.ts";
-import type { SentFrames } from "./sent_frames.ts";
 import { Scheduler } from "./streams/scheduler.ts";
 import {
   PENDING_CLOSE,
@@ -61,6 +56,8 @@ export interface ConnectionOptions {
   protection: PacketProtection;
   random: RandomFill;
   nowUs: number;
+  /** Where frames go at first: the port's number of the peer's address. Default 0. */
+  peer?: number;
   /** Largest frame to send, header and CRC included. Default 1,200. */
   frameBytesMax?: number;
   config?: Partial<StreamConfig>;
@@ -102,11 +99,9 @@ export class ConnectionCounters {
 export class ConnectionCore {
   readonly config: StreamConfig;
   readonly isClient: boolean;
-  readonly frameBytesMax: number;
+  /** The first is the primary one; it carries whatever has no path of its own. */
+  readonly paths: Path[];
   readonly timers = new TimerTable();
-  readonly rtt: RttEstimator;
-  readonly recovery: LossRecovery<SentFrames>;
-  readonly acks: AckTracker;
   readonly sendCredit = new SendCredit(MAX_DATA_MIN);
   readonly receiveCredit: ReceiveCredit;
   readonly limits: StreamLimits;
@@ -130,16 +125,11 @@ export class ConnectionCore {
   /** Bits of PENDING_. */
   pending = PENDING_PARAMETERS;
   nextPingId = 1;
-  /** PINGs to answer and challenges to repeat (high and low half each). */
+  /** PINGs to answer. */
   readonly pongs: number[] = [];
-  readonly pathResponses: number[] = [];
   /** Forgotten streams to tell the opener about: those to send, and all it does not know yet. */
   readonly closeAcks = new Set<number>();
   readonly closeAcksUnacked = new Set<number>();
-  /** Packets to send whatever the congestion window says (RFC 9002 §6.2.4). */
-  probes = 0;
-  /** Probe timeouts since the last DATA_ACK of any kind. */
-  ptosUnanswered = 0;
   /** Messages that wait to be read, and how many of them are best-effort ones. */
   queuedMessages = 0;
   queuedBestEffort = 0;
@@ -163,17 +153,21 @@ export class ConnectionCore {
       );
     }
     this.config = config;
-    this.frameBytesMax = frameBytesMax;
     this.isClient = side === "client";
     this.nowUs = nowUs;
     this.lastReceivedUs = nowUs;
-    this.rtt = new RttEstimator(config.initialRttUs);
-    this.recovery = new LossRecovery<SentFrames>({
-      congestion: createCongestion(config.congestion, { datagramBytes: frameBytesMax }),
-      rtt: this.rtt,
-      maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
-    });
-    this.acks = new AckTracker(config.maxAckDelayUs);
+    this.paths = [
+      new Path({
+        id: 0,
+        localConnectionId: options.localConnectionId,
+        peerConnectionId: options.peerConnectionId,
+        protection: options.protection,
+        peer: options.peer ?? 0,
+        frameBytes: frameBytesMax,
+        random: options.random,
+        config,
+      }),
+    ];
     this.receiveCredit = new ReceiveCredit(config.maxDataBytes);
     this.limits = {
       sendBufferBytes: config.sendBufferBytes,
@@ -192,10 +186,14 @@ export class ConnectionCore {
     return this.state === "init" || this.state === "established";
   }
 
-  /** Whether any ack-eliciting frame waits. */
+  get primary(): Path {
+    return this.paths[0];
+  }
+
+  /** Whether any ack-eliciting frame waits that the primary path carries. */
   get hasWork(): boolean {
     return this.pending !== 0 || !this.scheduler.isEmpty || this.controlQueue.size > 0 ||
-      this.closeAcks.size > 0 || this.pongs.length > 0 || this.pathResponses.length > 0;
+      this.closeAcks.size > 0 || this.pongs.length > 0;
   }
 
   /** Effective idle timeout in milliseconds; 0: none (§5.2). */
@@ -210,7 +208,7 @@ export class ConnectionCore {
     const idleMs = this.idleTimeoutMs;
     if (idleMs > 0) {
       // RFC 9000 §10.1: never shorter than three probe timeouts.
-      const idleUs = Math.max(idleMs * 1_000, CLOSE_PTOS * this.recovery.ptoUs());
+      const idleUs = Math.max(idleMs * 1_000, CLOSE_PTOS * this.primary.recovery.ptoUs());
       this.timers.set(Timer.Idle, this.nowUs + idleUs);
     }
     if (this.config.keepAliveMs > 0) {
@@ -263,7 +261,7 @@ export class ConnectionCore {
     this.state = "closed";
     this.closeDue = this.closeAckDue = false;
     this.timers.stopAll();
-    this.options.protection.wipe();
+    for (const path of this.paths) path.protection.wipe();
   }
 
   /** Repeats CONN_CLOSE while the answer is missing. */
@@ -273,7 +271,8 @@ export class ConnectionCore {
   }
 
   #closePtoUs(): number {
-    return this.rtt.ptoUs(this.recovery.maxAckDelayUs);
+    const { rtt, recovery } = this.primary;
+    return rtt.ptoUs(recovery.maxAckDelayUs);
   }
 
   #enterClosing(event: Parameters<EventQueue["push"]>[0]): void {

@@ -41,23 +41,27 @@ import {
   STREAM_STOP,
   WINDOW_UPDATE,
 } from "./frames/mod.ts";
+import type { Path } from "./path.ts";
 import type { Acknowledgement } from "./recovery.ts";
 import { REFUSED, StreamFrames, TAKEN } from "./receive_stream.ts";
 import type { SentFramesSink } from "./sent_frames.ts";
 import { Timer } from "./timers.ts";
 
-/** PINGs and challenges that wait for their answer; more are not answered. */
+/** PINGs, and challenges of one path, that wait for their answer; more are not answered. */
 const ANSWERS_MAX = 8;
 
-export class ReceivePath {
+export class Receiver {
   readonly #core: ConnectionCore;
   readonly #sink: SentFramesSink;
   readonly #acknowledgement: Acknowledgement;
   readonly #streams: StreamFrames;
+  /** Where the packet in hand arrived. */
+  #path: Path;
 
   constructor(core: ConnectionCore, sink: SentFramesSink) {
     this.#core = core;
     this.#sink = sink;
+    this.#path = core.primary;
     this.#streams = new StreamFrames(core);
     this.#acknowledgement = {
       largest: 0,
@@ -68,8 +72,9 @@ export class ReceivePath {
     };
   }
 
-  /** Takes the packet payload bytes[at, end), already opened. */
+  /** Takes the packet payload bytes[at, end), already opened, that arrived on `path`. */
   receivePayload(
+    path: Path,
     bytes: Uint8Array,
     view: DataView,
     at: number,
@@ -79,6 +84,7 @@ export class ReceivePath {
   ): void {
     const core = this.#core;
     const { frame } = core;
+    this.#path = path;
     let ackEliciting = false;
     let isHurried = false;
     this.#streams.isRepeat = false;
@@ -94,9 +100,9 @@ export class ReceivePath {
       if (this.#onFrame(frame, bytes) === REFUSED) return;
       if (!core.isOpen) return;
     }
-    core.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
-    if (isHurried) core.acks.hurry(core.nowUs);
-    if (this.#streams.isRepeat) core.acks.onRepeatedData(core.nowUs);
+    path.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
+    if (isHurried) path.acks.hurry(core.nowUs);
+    if (this.#streams.isRepeat) path.acks.onRepeatedData(core.nowUs);
   }
 
   /** A packet that arrived while the connection closes: only the goodbyes matter. */
@@ -137,8 +143,8 @@ export class ReceivePath {
         if (core.pongs.length < ANSWERS_MAX) core.pongs.push(frame.id);
         return TAKEN;
       case PATH_CHALLENGE:
-        if (core.pathResponses.length < 2 * ANSWERS_MAX) {
-          core.pathResponses.push(frame.tokenHigh, frame.tokenLow);
+        if (this.#path.pathResponses.length < 2 * ANSWERS_MAX) {
+          this.#path.pathResponses.push(frame.tokenHigh, frame.tokenLow);
         }
         return TAKEN;
       case CONN_INIT:
@@ -194,7 +200,7 @@ export class ReceivePath {
     core.limits.sendBytes = given.streamWindow;
     core.limits.sendMessages = given.streamMessages;
     core.maxMessageBytes = given.maxMessage;
-    core.recovery.maxAckDelayUs = given.maxAckDelayUs;
+    for (const path of core.paths) path.recovery.maxAckDelayUs = given.maxAckDelayUs;
     core.peerIdleTimeoutMs = given.idleTimeoutMs;
     if (core.sendCredit.raise(given.maxData)) core.scheduler.unblockAll();
     core.raiseAllLimits();
@@ -207,17 +213,19 @@ export class ReceivePath {
 
   #onAck(frame: Frame): number {
     const core = this.#core;
+    const path = this.#path;
     const ack = this.#acknowledgement;
     ack.largest = frame.largest;
     ack.ackDelayUs = frame.ackDelayUs;
     ack.rangeCount = frame.ranges.length / 2;
     ack.ce = frame.hasEcn ? frame.ce : undefined;
-    if (core.recovery.onAck(ack, core.nowUs, this.#sink) !== 0) {
+    this.#sink.path = path;
+    if (path.recovery.onAck(ack, core.nowUs, this.#sink) !== 0) {
       const why = `packet ${frame.largest} or a lower one was acknowledged but never sent`;
       return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
     }
-    core.ptosUnanswered = 0;
-    if (core.recovery.ptoCount === 0) core.probes = 0;
+    path.ptosUnanswered = 0;
+    if (path.recovery.ptoCount === 0) path.probes = 0;
     return TAKEN;
   }
 

@@ -6,6 +6,7 @@
  *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA
  */
 import { type ConnectionCore, PENDING_MAX_DATA, PENDING_PARAMETERS } from "./core.ts";
+import type { Path } from "./path.ts";
 import type { RecoverySink } from "./recovery.ts";
 import {
   PENDING_CLOSE,
@@ -36,9 +37,12 @@ const SIZES = [2, 4, 5, 3, 2, 1, 1];
 /** Acts on the fate of packets. One per connection. */
 export class SentFramesSink implements RecoverySink<SentFrames> {
   readonly #core: ConnectionCore;
+  /** The path whose packets the next calls are about. */
+  path: Path;
 
   constructor(core: ConnectionCore) {
     this.#core = core;
+    this.path = core.primary;
   }
 
   onAcked(frames: SentFrames): void {
@@ -46,7 +50,7 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
     for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
       const kind = frames[i];
       if (kind === SENT_ACK) {
-        core.acks.onAckAcked(frames[i + 1]);
+        this.path.acks.onAckAcked(frames[i + 1]);
       } else if (kind === SENT_CLOSE_ACK) {
         core.closeAcksUnacked.delete(frames[i + 1]);
       } else if (kind <= SENT_CONTROL) {

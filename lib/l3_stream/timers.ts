@@ -1,24 +1,22 @@
-/** The deadlines of a connection in one table; loss recovery and AckTracker keep their own. */
+/** The deadlines of a connection in one table; its paths keep their own (Path.nextTimeoutUs). */
 import { NEVER } from "../base/mod.ts";
 
 /** When to … */
 export const Timer = {
-  /** … send the next packet that pacing held back. */
-  Pacing: 0,
   /** … give up a silent peer. */
-  Idle: 1,
+  Idle: 0,
   /** … ask a silent peer for a sign of life. */
-  KeepAlive: 2,
+  KeepAlive: 1,
   /** … give up a peer that never sent its parameters. */
-  Connect: 3,
+  Connect: 2,
   /** … send CONN_CLOSE once more. */
-  CloseRepeat: 4,
+  CloseRepeat: 3,
   /** … forget a connection that is closing. */
-  Close: 5,
+  Close: 4,
 } as const;
 export type Timer = (typeof Timer)[keyof typeof Timer];
 
-const TIMERS = 6;
+const TIMERS = 5;
 
 /** Deadline of each timer, NEVER when it is not set. */
 export class TimerTable {

@@ -16,6 +16,7 @@ import {
   SEALED_OVERHEAD,
   SEALED_PAYLOAD_OFFSET,
 } from "../l1_link/mod.ts";
+import { NEVER } from "../base/mod.ts";
 import { CloseReason, STREAM_VERSION } from "./config.ts";
 import {
   AEAD_RESERVE,
@@ -58,6 +59,7 @@ import {
   STREAM_STOP_BYTES,
   WINDOW_UPDATE_BYTES,
 } from "./frames/mod.ts";
+import type { Path } from "./path.ts";
 import {
   SENT_ACK,
   SENT_CLOSE_ACK,
@@ -77,7 +79,6 @@ import {
   PENDING_WINDOW,
   type Stream,
 } from "./streams/stream.ts";
-import { Timer } from "./timers.ts";
 
 /** A packet with less room than this is full: the rest would carry more head than data. */
 const STREAM_ROOM_MIN = 40;
@@ -89,21 +90,13 @@ const STREAM_CONTROL_BYTES_MAX = STREAM_OPEN_BYTES + STREAM_ACK_BYTES + STREAM_C
  * so that it may forget old ranges.
  */
 const ACKS_ALONE_MAX = 16;
-/**
- * RFC 9000 §21.4: now and then a packet number is left out, so that a peer that acknowledges
- * what it cannot have is found out. The distance is random in 1…SKIP_PACKETS_MAX.
- */
-const SKIP_PACKETS_MAX = 65_536;
 
-export class TransmitPath {
+export class Transmitter {
   readonly #core: ConnectionCore;
   readonly #header = new HeaderFields();
-  #packetNumber = 0;
-  #skipAt = 0;
-  /** Packets since the last ack-eliciting one. */
-  #acksAlone = 0;
 
   // The packet being written; the buffers are the caller's and only borrowed during a call.
+  #path: Path;
   #bytes: Uint8Array = new Uint8Array(0);
   #view: DataView = new DataView(new ArrayBuffer(0));
   #at = 0;
@@ -112,16 +105,18 @@ export class TransmitPath {
   #ackEliciting = false;
   #hasAck = false;
 
+  /** Where the last packet goes, as Path.peer. */
+  peer = 0;
+
   constructor(core: ConnectionCore) {
     this.#core = core;
+    this.#path = core.primary;
     const { options } = core;
     this.#header.type = FrameType.DATA;
     this.#header.flags = Flag.ENCRYPTED;
-    this.#header.streamId = options.peerConnectionId;
     this.#header.source = options.localNodeId;
     this.#header.dest = options.peerNodeId;
     this.#header.optionsLength = SEALED_PAYLOAD_OFFSET - HEADER_BYTES;
-    this.#chooseSkip();
   }
 
   /** As Connection.pollFrame. */
@@ -134,31 +129,39 @@ export class TransmitPath {
     timestampLow: number,
   ): number {
     const core = this.#core;
-    const frameBytes = Math.min(bytesMax, core.frameBytesMax);
-    const start = frameOffset + SEALED_PAYLOAD_OFFSET;
     this.#bytes = bytes;
     this.#view = view;
-    this.#at = start;
-    this.#end = frameOffset + frameBytes - CRC_BYTES;
-    this.#sent = [];
-    this.#ackEliciting = false;
-    this.#hasAck = false;
-
-    const { protection } = core.options;
+    const { protection } = core.primary;
     if (protection.sealsLeft <= AEAD_RESERVE && core.isOpen) {
       core.close(CloseReason.AEAD_LIMIT, "this key has sealed as many frames as it may");
     }
-    if (core.state === "closed" || frameBytes < SEALED_OVERHEAD + STREAM_CONTROL_BYTES_MAX) {
-      return 0;
-    }
+    if (core.state === "closed") return 0;
     if (protection.sealsLeft <= 0) {
       core.forgetConnection();
       return 0;
     }
-    if (core.state === "closing") this.#writeGoodbye();
-    else this.#fill(start, frameBytes);
-    if (this.#at === start) return 0;
-    return this.#seal(frameOffset, start, timestampHigh, timestampLow);
+    for (let i = 0; i < core.paths.length; i++) {
+      const path = core.paths[i];
+      const frameBytes = Math.min(bytesMax, path.frameBytes);
+      if (frameBytes < SEALED_OVERHEAD + STREAM_CONTROL_BYTES_MAX) continue;
+      const start = this.#begin(path, frameOffset, frameBytes);
+      if (core.state !== "closing") this.#fill(start, frameBytes);
+      else if (path === core.primary) this.#writeGoodbye();
+      if (this.#at > start) return this.#seal(frameOffset, start, timestampHigh, timestampLow);
+    }
+    return 0;
+  }
+
+  /** Starts an empty packet; where its payload begins. */
+  #begin(path: Path, frameOffset: number, frameBytes: number): number {
+    const start = frameOffset + SEALED_PAYLOAD_OFFSET;
+    this.#path = path;
+    this.#at = start;
+    this.#end = frameOffset + frameBytes - CRC_BYTES;
+    this.#sent.length = 0;
+    this.#ackEliciting = false;
+    this.#hasAck = false;
+    return start;
   }
 
   #writeGoodbye(): void {
@@ -173,16 +176,17 @@ export class TransmitPath {
 
   /** Writes what may leave now; leaves #at at `start` when that is nothing. */
   #fill(start: number, frameBytes: number): void {
-    const core = this.#core;
-    const mustAck = core.acks.deadlineUs <= core.nowUs;
+    const { nowUs } = this.#core;
+    const path = this.#path;
+    const mustAck = path.acks.deadlineUs <= nowUs;
     const maySend = this.#maySend(frameBytes);
     if (!maySend && !mustAck) return;
     // A probe repeats the newest acknowledgement: the last one may be what was lost.
-    if (mustAck || core.acks.owed || core.probes > 0) this.#writeAck();
+    if (mustAck || path.acks.owed || path.probes > 0) this.#writeAck();
     if (maySend) {
       this.#writeFrames(start);
-      if (core.probes > 0) {
-        core.probes--;
+      if (path.probes > 0) {
+        path.probes--;
         if (!this.#ackEliciting) this.#writePing();
       }
     }
@@ -191,41 +195,47 @@ export class TransmitPath {
       return;
     }
     this.#askForAck();
-    if (this.#hasAck) core.acks.onSent(core.nowUs);
+    if (this.#hasAck) path.acks.onSent(nowUs);
   }
 
   /** Adds a PING when many packets held nothing but an acknowledgement. */
   #askForAck(): void {
-    this.#acksAlone = this.#ackEliciting ? 0 : this.#acksAlone + 1;
-    if (this.#acksAlone < ACKS_ALONE_MAX || this.#core.recovery.packetsInFlight > 0) return;
-    this.#acksAlone = 0;
+    const path = this.#path;
+    path.acksAlone = this.#ackEliciting ? 0 : path.acksAlone + 1;
+    if (path.acksAlone < ACKS_ALONE_MAX || path.recovery.packetsInFlight > 0) return;
+    path.acksAlone = 0;
     this.#writePing();
   }
 
   /** Whether there is something ack-eliciting and window and pacing let it out. */
   #maySend(frameBytes: number): boolean {
     const core = this.#core;
-    core.timers.stop(Timer.Pacing);
-    if (core.probes > 0) return true;
-    if (!core.hasWork || !core.recovery.canSend(frameBytes)) return false;
-    const delayUs = core.recovery.pacingDelayUs(frameBytes, core.nowUs);
+    const path = this.#path;
+    path.pacingUs = NEVER;
+    if (path.probes > 0) return true;
+    const hasWork = path.hasWork || (path === core.primary && core.hasWork);
+    if (!hasWork || !path.recovery.canSend(frameBytes)) return false;
+    const delayUs = path.recovery.pacingDelayUs(frameBytes, core.nowUs);
     if (delayUs <= 0) return true;
-    core.timers.set(Timer.Pacing, core.nowUs + delayUs);
+    path.pacingUs = core.nowUs + delayUs;
     return false;
   }
 
   #writeAck(): void {
-    const { acks, nowUs } = this.#core;
+    const { acks } = this.#path;
     if (acks.count === 0) return;
-    this.#at = appendAck(this.#view, this.#at, this.#end, acks, acks.delayUs(nowUs));
+    const delayUs = acks.delayUs(this.#core.nowUs);
+    this.#at = appendAck(this.#view, this.#at, this.#end, acks, delayUs);
     this.#sent.push(SENT_ACK, acks.largest);
     this.#hasAck = true;
   }
 
   #writeFrames(start: number): void {
     const core = this.#core;
+    if (this.#path.pathResponses.length > 0) this.#writePathResponses();
+    if (this.#path !== core.primary) return;
     if (core.pending !== 0) this.#writeConnectionFrames();
-    if (core.pongs.length > 0 || core.pathResponses.length > 0) this.#writeAnswers();
+    if (core.pongs.length > 0) this.#writePongs();
     if (core.closeAcks.size > 0) this.#writeCloseAcks();
     if (core.controlQueue.size > 0) this.#writeStreamControl();
     if (core.scheduler.isEmpty) return;
@@ -269,13 +279,18 @@ export class TransmitPath {
     }
   }
 
-  /** PONG and PATH_RESPONSE; neither is sent again when lost, the asker asks again. */
-  #writeAnswers(): void {
-    const { pongs, pathResponses } = this.#core;
+  // PONG and PATH_RESPONSE are not sent again when lost: the asker asks again.
+
+  #writePongs(): void {
+    const { pongs } = this.#core;
     while (pongs.length > 0 && this.#fits(PROBE_BYTES)) {
       this.#at = appendPing(this.#view, this.#at, PONG, pongs.shift()!);
       this.#ackEliciting = true;
     }
+  }
+
+  #writePathResponses(): void {
+    const { pathResponses } = this.#path;
     while (pathResponses.length > 0 && this.#fits(PROBE_BYTES)) {
       const high = pathResponses.shift()!;
       const low = pathResponses.shift()!;
@@ -303,7 +318,7 @@ export class TransmitPath {
       if (!this.#fits(STREAM_CONTROL_BYTES_MAX)) return;
       core.controlQueue.delete(stream);
       // §5.3: until the peer knows the stream, its STREAM_OPEN goes before whatever else.
-      const isUnknown = !stream.openAcked && stream.openPacket !== this.#packetNumber;
+      const isUnknown = !stream.openAcked && stream.openPacket !== this.#path.numbers.next;
       if (stream.pending !== 0 && isUnknown) stream.pending |= PENDING_OPEN;
       this.#writeControlOf(stream);
     }
@@ -316,7 +331,7 @@ export class TransmitPath {
     if ((pending & PENDING_OPEN) !== 0) {
       const { limit } = stream.receiveCredit;
       this.#at = appendStreamOpen(view, this.#at, id, stream.mode, stream.priority, limit);
-      stream.openPacket = this.#packetNumber;
+      stream.openPacket = this.#path.numbers.next;
       this.#sentControl(id, PENDING_OPEN);
     }
     if ((pending & PENDING_OPEN_ACK) !== 0) {
@@ -437,13 +452,14 @@ export class TransmitPath {
     timestampLow: number,
   ): number {
     const core = this.#core;
-    const { protection } = core.options;
+    const { protection, recovery, numbers } = this.#path;
     const bytes = this.#bytes;
     const view = this.#view;
     const payloadBytes = this.#at - start;
     const length = SEALED_OVERHEAD + payloadBytes;
-    const packetNumber = this.#packetNumber;
+    const packetNumber = numbers.next;
     const header = this.#header;
+    header.streamId = this.#path.peerConnectionId;
     header.length = length;
     header.sequence = packetNumber >>> 0;
     header.keyPhase = protection.keyPhase;
@@ -454,24 +470,15 @@ export class TransmitPath {
     protection.seal(bytes, view, frameOffset, start, payloadBytes, packetNumber);
     finishFrame(bytes, view, frameOffset, length);
 
-    const isFirstSinceReceived = this.#ackEliciting && core.recovery.packetsInFlight === 0;
-    const sent = this.#ackEliciting ? this.#sent : undefined;
-    core.recovery.onSent(packetNumber, length, this.#ackEliciting, sent, core.nowUs);
+    const isFirstSinceReceived = this.#ackEliciting && recovery.packetsInFlight === 0;
+    recovery.onSent(packetNumber, length, this.#ackEliciting, this.#sent, core.nowUs);
+    if (this.#ackEliciting) this.#sent = []; // recovery keeps the other
     if (isFirstSinceReceived && core.isOpen) core.restartIdle(); // RFC 9000 §10.1
     core.counters.packetsSent++;
     core.counters.bytesSent += length;
-    this.#packetNumber++;
-    if (this.#packetNumber >= this.#skipAt) {
-      this.#packetNumber++;
-      this.#chooseSkip();
-    }
+    numbers.advance();
+    this.peer = this.#path.peer;
     return length;
-  }
-
-  #chooseSkip(): void {
-    const random = new Uint8Array(2);
-    this.#core.options.random(random);
-    this.#skipAt = this.#packetNumber + 1 + (random[0] << 8 | random[1]) % SKIP_PACKETS_MAX;
   }
 }
 

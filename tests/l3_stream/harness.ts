@@ -104,12 +104,18 @@ export function pollAll(connection: Connection, nowUs: number): Uint8Array[] {
 }
 
 /** Hands a frame to a connection; its ReceiveResult. */
-export function give(connection: Connection, frame: Uint8Array, nowUs: number, ecn = 0): number {
+export function give(
+  connection: Connection,
+  frame: Uint8Array,
+  nowUs: number,
+  ecn = 0,
+  peer = 0,
+): number {
   const bytes = frame.slice();
   const view = new DataView(bytes.buffer);
   const info = new FrameInfo();
   assert.equal(decodeFrame(bytes, view, 0, bytes.length, info), FrameError.OK);
-  return connection.receiveFrame(bytes, view, 0, info, nowUs, ecn);
+  return connection.receiveFrame(bytes, view, 0, info, nowUs, ecn, peer);
 }
 
 /** What happens to the n-th frame (from 0) of a side: true drops it. */

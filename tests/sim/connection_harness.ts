@@ -123,7 +123,7 @@ export class ConnectionHost implements SimHost {
       error = decodeFrame(bytes, view, 0, bytes.length, this.#info);
     }
     if (error !== FrameError.OK || this.#info.tagOffset < 0) return;
-    const result = this.connection.receiveFrame(bytes, view, 0, this.#info, nowUs, ecn);
+    const result = this.connection.receiveFrame(bytes, view, 0, this.#info, nowUs, ecn, 0);
     if (result !== 0) this.refused.set(result, (this.refused.get(result) ?? 0) + 1);
   }
 
