@@ -2,18 +2,19 @@
  * A network in virtual time: hosts, links with faults, one event queue. Nothing here reads a clock
  * or does I/O, and all randomness grows from the seed, so a run is repeated exactly by its seed.
  *
- * The way of a datagram: host.poll → link (MTU, blackhole, loss, queue and rate, delay, jitter,
- * reorder, corrupt, duplicate) → host.receive → host.poll …
+ * The way of a datagram: host.poll → link (link.ts: faults, queue, line) → host.receive →
+ * host.poll … A NAT may stand before a host: others then see another name, which changes when the
+ * NAT rebinds, and what is sent to the old name vanishes.
  */
 import { NEVER, SeededRandom } from "../../lib/base/mod.ts";
 import { EventQueue } from "./event_queue.ts";
-import { type Fate, Link, type LinkOptions } from "./link.ts";
+import { type Carrier, Link, type LinkOptions, type Packet } from "./link.ts";
 
 export type { LinkOptions } from "./link.ts";
 
 /** A datagram on its way out of a host. */
 export interface SimDatagram {
-  /** Name of the receiving host. */
+  /** Name of the receiving host, or the one its NAT shows. */
   to: string;
   bytes: Uint8Array;
   /** ECN field of the IP header, 0 when absent. */
@@ -22,7 +23,7 @@ export interface SimDatagram {
 
 /** Anything that speaks datagrams: a connection, an endpoint, a script. */
 export interface SimHost {
-  /** A datagram arrived; the bytes are the host's own copy. */
+  /** A datagram arrived; the bytes are the host's own copy, `from` the name that is visible. */
   receive(bytes: Uint8Array, from: string, nowUs: number, ecn: number): void;
   /** Handles what is due at nowUs and returns everything there is to send. */
   poll(nowUs: number): SimDatagram[];
@@ -42,6 +43,7 @@ interface TraceEntry {
   atUs: number;
   text: string;
   from: string;
+  /** "": not a datagram but a note of `from`. */
   to: string;
   bytes: number;
 }
@@ -61,12 +63,15 @@ interface HostEntry {
 }
 
 /** The network; `seed` decides everything that is random. */
-export class SimNetwork {
+export class SimNetwork implements Carrier {
   #nowUs = 0;
   #events = 0;
   readonly #queue = new EventQueue();
   readonly #hosts = new Map<string, HostEntry>();
-  readonly #links = new Map<string, Link>();
+  readonly #links = new Map<string, Map<string, Link>>();
+  /** What others see instead of a host's name, and whose such a name is. */
+  readonly #visible = new Map<string, string>();
+  readonly #owner = new Map<string, string>();
   readonly #trace: TraceEntry[] = [];
   #traceAt = 0;
 
@@ -98,20 +103,33 @@ export class SimNetwork {
 
   /** Joins two hosts, both ways alike, or with `back` for the way from b to a. */
   link(a: string, b: string, options: LinkOptions = {}, back: LinkOptions = options): void {
-    this.#links.set(`${a}>${b}`, new Link(options, this.random(`${a}>${b}`)));
-    this.#links.set(`${b}>${a}`, new Link(back, this.random(`${b}>${a}`)));
+    this.shareLink(a, b, new Link(options, this.random(`${a}>${b}`), this));
+    this.shareLink(b, a, new Link(back, this.random(`${b}>${a}`), this));
   }
 
   /** Sends what goes from one host to another through a link that exists: a shared bottleneck. */
   shareLink(from: string, to: string, link: Link): void {
-    this.#links.set(`${from}>${to}`, link);
+    let links = this.#links.get(from);
+    if (links === undefined) this.#links.set(from, links = new Map());
+    links.set(to, link);
   }
 
   /** The link from one host to another, to change its options or read its counters. */
   linkBetween(from: string, to: string): Link {
-    const link = this.#links.get(`${from}>${to}`);
+    const link = this.#links.get(from)?.get(to);
     if (link === undefined) throw this.failure(`no link from ${from} to ${to}`);
     return link;
+  }
+
+  /**
+   * Puts a NAT before a host, or rebinds it: from now on others see `visible`. What is on its way
+   * to the name before is lost.
+   */
+  rebind(host: string, visible: string): void {
+    this.#owner.delete(this.#visible.get(host) ?? "");
+    this.#visible.set(host, visible);
+    this.#owner.set(visible, host);
+    this.note(host, `is ${visible} to others`);
   }
 
   /** Calls the function at a virtual time. */
@@ -126,9 +144,25 @@ export class SimNetwork {
 
   /** Puts a datagram on the link. The bytes are copied. */
   send(from: string, to: string, bytes: Uint8Array, ecn = 0): void {
-    const link = this.linkBetween(from, to);
-    const fates = link.send(bytes, ecn, this.#nowUs);
-    for (const fate of fates) this.#carry(from, to, bytes, fate);
+    const host = this.#ownerOf(to);
+    if (host === undefined) return this.#trail(from, to, bytes.length, "nobody has this name");
+    const visible = this.#visible.get(from) ?? from;
+    const packet = { from: visible, to, bytes: bytes.slice(), ecn, enqueuedUs: this.#nowUs };
+    this.linkBetween(from, host).send(packet);
+  }
+
+  /** For links: see Carrier. */
+  carry(packet: Packet, atUs: number, text: string): void {
+    const { from, to, bytes } = packet;
+    this.#trail(from, to, bytes.length, text);
+    if (atUs === NEVER) return;
+    this.#queue.push(atUs, () => {
+      const host = this.#ownerOf(to); // a NAT may have forgotten the name meanwhile
+      if (host === undefined) return this.#trail(from, to, bytes.length, "nobody has this name");
+      const entry = this.#host(host);
+      entry.host.receive(bytes, from, this.#nowUs, packet.ecn);
+      this.#turn(entry);
+    });
   }
 
   /**
@@ -167,15 +201,21 @@ export class SimNetwork {
     );
   }
 
-  /** The last datagrams, one a line, oldest first. */
+  /** Adds a line to the trace: something a host did or learned. */
+  note(host: string, text: string): void {
+    this.#trail(host, "", 0, text);
+  }
+
+  /** The last datagrams and notes, one a line, oldest first. */
   traceText(): string {
     const entries = [
       ...this.#trace.slice(this.#traceAt),
       ...this.#trace.slice(0, this.#traceAt),
     ];
-    return entries.map(({ atUs, from, to, bytes, text }) =>
-      `  ${(atUs / 1000).toFixed(3).padStart(12)} ms  ${from} > ${to}  ${bytes} B  ${text}`
-    ).join("\n");
+    return entries.map(({ atUs, from, to, bytes, text }) => {
+      const what = to === "" ? `${from}: ${text}` : `${from} > ${to}  ${bytes} B  ${text}`;
+      return `  ${(atUs / 1000).toFixed(3).padStart(12)} ms  ${what}`;
+    }).join("\n");
   }
 
   #host(name: string): HostEntry {
@@ -184,16 +224,10 @@ export class SimNetwork {
     return entry;
   }
 
-  #carry(from: string, to: string, bytes: Uint8Array, fate: Fate): void {
-    this.#note(from, to, bytes.length, fate.text);
-    if (fate.atUs === NEVER) return;
-    const copy = bytes.slice();
-    if (fate.flipBit >= 0) copy[fate.flipBit >>> 3] ^= 1 << (fate.flipBit & 7);
-    this.#queue.push(fate.atUs, () => {
-      const entry = this.#host(to);
-      entry.host.receive(copy, from, this.#nowUs, fate.ecn);
-      this.#turn(entry);
-    });
+  /** The host of a name; undefined: it was a NAT's and is forgotten. */
+  #ownerOf(name: string): string | undefined {
+    return this.#owner.get(name) ??
+      (this.#hosts.has(name) && !this.#visible.has(name) ? name : undefined);
   }
 
   /** Lets a host send, then sees to its next wake-up. */
@@ -223,7 +257,7 @@ export class SimNetwork {
     });
   }
 
-  #note(from: string, to: string, bytes: number, text: string): void {
+  #trail(from: string, to: string, bytes: number, text: string): void {
     this.#trace[this.#traceAt] = { atUs: this.#nowUs, from, to, bytes, text };
     this.#traceAt = (this.#traceAt + 1) % TRACE_MAX;
   }
