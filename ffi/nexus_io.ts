@@ -3,7 +3,7 @@ import { openIsal } from "./libisal.ts";
 import { builtFile, openLibrary } from "./locate.ts";
 
 /** NX_ABI_VERSION of the header that this file was written for. */
-export const NX_ABI_VERSION = 1;
+export const NX_ABI_VERSION = 2;
 
 /** Bits of nx_features. */
 export const NxFeature = {
@@ -155,10 +155,12 @@ export interface NxOpenOptions {
   readonly peersKnownMax: number;
   readonly waker: number;
   readonly tag: number;
+  readonly groupSize: number;
+  readonly groupIndex: number;
   readonly host: string;
 }
 
-/** The bytes of struct nx_open_options: twelve words and the host. */
+/** The bytes of struct nx_open_options: its words and the host. */
 export function encodeOpenOptions(o: NxOpenOptions): Uint8Array<ArrayBuffer> {
   const words = Uint32Array.of(
     NX_ABI_VERSION,
@@ -173,6 +175,8 @@ export function encodeOpenOptions(o: NxOpenOptions): Uint8Array<ArrayBuffer> {
     o.peersKnownMax,
     o.waker,
     o.tag,
+    o.groupSize,
+    o.groupIndex,
   );
   const bytes = new Uint8Array(words.byteLength + NX_HOST_BYTES);
   bytes.set(new Uint8Array(words.buffer));

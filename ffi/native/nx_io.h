@@ -16,7 +16,7 @@
 #define NX_API __attribute__((visibility("default")))
 
 /* Raised whenever anything in this file changes; the TypeScript side refuses another number. */
-#define NX_ABI_VERSION 1u
+#define NX_ABI_VERSION 2u
 
 /* Frames in one burst (BURST_FRAMES_MAX). */
 #define NX_BURST_FRAMES_MAX 64
@@ -68,6 +68,8 @@ struct nx_open_options {
 	uint32_t peers_known_max;
 	int32_t waker; /* of nx_waker_open, -1: none */
 	uint32_t tag;  /* what the waker's callback is told */
+	uint32_t group_size;  /* ports that share this address, steered (steer.c); 0 or 1: alone */
+	uint32_t group_index; /* place of this one: how many of the group were opened before it */
 	char host[NX_HOST_BYTES]; /* numeric, NUL-terminated */
 };
 

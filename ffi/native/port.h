@@ -70,6 +70,11 @@ struct nx_port {
 /* udp_open.c: opens and binds; 0 or a negative errno. */
 int nx_udp_open(struct nx_port *port, const struct nx_open_options *options);
 
+/* steer.c: has the kernel steer datagrams within a group of `ports` sockets; 0 or -errno. */
+int nx_steer(int fd, uint32_t ports);
+/* Most ports of a group. The kernel takes more, but no machine of ours has the cores. */
+#define NX_GROUP_SIZE_MAX 256u
+
 /* udp_rx.c */
 int nx_udp_rx_open(struct nx_port *port);
 void nx_udp_rx_close(struct nx_port *port);

@@ -50,7 +50,8 @@ int32_t nx_open(const struct nx_open_options *options, uint8_t *bytes, uint32_t 
 	if (options->abi != NX_ABI_VERSION) return -EPROTO;
 	if (!pool_valid(options, bytes_length) || options->vni > NX_VNI_MAX || options->peers_known_max == 0 ||
 	    options->peers_learned_max == 0 || options->peers_known_max > 1u << 20 ||
-	    options->peers_learned_max > 1u << 20)
+	    options->peers_learned_max > 1u << 20 || options->group_size > NX_GROUP_SIZE_MAX ||
+	    (options->group_size > 1 && options->group_index >= options->group_size))
 		return -EINVAL;
 	struct nx_port *port = calloc(1, sizeof *port);
 	if (port == NULL) return -ENOMEM;

@@ -25,7 +25,12 @@ static void set_optional(struct nx_port *port, const struct nx_open_options *opt
 	}
 	set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
 	if (!(options->flags & NX_OPEN_NO_TIMESTAMPS)) set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-	if (!(options->flags & NX_OPEN_NO_GRO)) set(fd, IPPROTO_UDP, UDP_GRO, 1);
+	/*
+	 * The kernel joins datagrams of one source and length without a look inside and steers what
+	 * came of it by its first one. In a group that would bring frames to the wrong port.
+	 */
+	if (!(options->flags & NX_OPEN_NO_GRO) && options->group_size <= 1)
+		set(fd, IPPROTO_UDP, UDP_GRO, 1);
 
 	/*
 	 * Frames are never fragmented by IP: L3 finds the path MTU (RFC 8899). PROBE also ignores
@@ -48,9 +53,15 @@ static int open_and_bind(struct nx_port *port, const struct nx_open_options *opt
 {
 	port->fd = socket(port->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (port->fd < 0) return -errno;
-	if ((options->flags & NX_OPEN_REUSE_PORT) &&
+	bool in_group = options->group_size > 1;
+	if ((in_group || options->flags & NX_OPEN_REUSE_PORT) &&
 	    set(port->fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return -errno;
+	/* The first one brings the program, before it is bound: see steer.c. */
+	if (in_group && options->group_index == 0) {
+		int error = nx_steer(port->fd, options->group_size);
+		if (error < 0) return error;
+	}
 	if (port->family == AF_INET6) set(port->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	set_optional(port, options);
 	struct sockaddr_storage to;

@@ -1,12 +1,13 @@
 /*
- * Sending. Neighbours in the burst with one peer, one length and one ECN mark leave as a train: one
- * message that the kernel or the card cuts up (UDP_SEGMENT). All messages of a burst go in one
+ * Sending. Neighbours in the burst with one connection, one length and one ECN mark leave as a train:
+ * one message that the kernel or the card cuts up (UDP_SEGMENT). All messages of a burst go in one
  * call. What the system refuses is a lost frame to the layers above: counted, never an error.
  */
 #include <errno.h>
 #include <netinet/udp.h>
 #include <string.h>
 
+#include "frame.h"
 #include "port.h"
 
 /* Bytes of a train: the largest IP packet less IPv6 and UDP headers. */
@@ -71,6 +72,21 @@ static void add_ecn(struct nx_port *port, const struct nx_address *to, struct ms
 	else add_control(header, control, IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
 }
 
+/*
+ * Whether two frames may share a train. One that is not cut up on its way (loopback, virtual
+ * networks) is steered as a whole (steer.c), so it carries frames of one connection only. Handshake
+ * frames do not name theirs.
+ */
+static bool one_connection(const struct nx_port *port, const struct nx_burst *burst, uint32_t a,
+			   uint32_t b)
+{
+	const uint8_t *first = port->pool.bytes + burst->offset[a];
+	const uint8_t *next = port->pool.bytes + burst->offset[b];
+	uint32_t type = nx_get_u32(first + NX_WORD0_AT) >> NX_WORD0_TYPE_SHIFT & NX_WORD0_TYPE_MASK;
+	return burst->peer[a] == burst->peer[b] && type != NX_FRAME_TYPE_TRUST_HANDSHAKE &&
+	       memcmp(first + NX_STREAM_ID_AT, next + NX_STREAM_ID_AT, sizeof(nx_be32)) == 0;
+}
+
 /* How many frames from `first` on can leave as one message. */
 static uint32_t train_frames(const struct nx_port *port, const struct nx_burst *burst,
 			     uint32_t first, uint32_t count)
@@ -79,9 +95,9 @@ static uint32_t train_frames(const struct nx_port *port, const struct nx_burst *
 	if (!port->gso) return 1;
 	for (; i < count; i++) {
 		uint32_t next = burst->length[i] + NX_OVERLAY_BYTES;
-		if (burst->peer[i] != burst->peer[first] || next > datagram ||
+		if (next > datagram || bytes + next > TRAIN_BYTES_MAX ||
 		    (burst->flags[i] ^ burst->flags[first]) & NX_DESC_ECN_MASK ||
-		    bytes + next > TRAIN_BYTES_MAX || !sendable(port, burst, i))
+		    !sendable(port, burst, i) || !one_connection(port, burst, first, i))
 			break;
 		bytes += next;
 		if (next < datagram) { /* only the last one may be shorter */

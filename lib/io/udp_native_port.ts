@@ -65,6 +65,12 @@ export interface UdpNativePortOptions {
   readonly rxFramesMax?: number;
   /** Several ports may share the address (SO_REUSEPORT): one per Worker. */
   readonly reusePort?: boolean;
+  /**
+   * One of `size` ports that share the address, steered by connection id (ffi/native/steer.c): the
+   * endpoint over it must choose ids of its `index`. Ports of a group are opened one after the other
+   * in the order of their index; the first one finds the address free.
+   */
+  readonly group?: { readonly index: number; readonly size: number };
   /** Longest busy look at the socket in `wait`; 0: always sleep. */
   readonly spinUsMax?: number;
   /** Wanted bytes of each socket buffer. */
@@ -173,6 +179,8 @@ export class UdpNativePort implements Port {
         peersKnownMax: PEERS_KNOWN_MAX,
         waker: this.#seat?.waker ?? -1,
         tag: this.#seat?.tag ?? 0,
+        groupSize: options.group?.size ?? 1,
+        groupIndex: options.group?.index ?? 0,
         host: options.listen.host,
       }),
       bytes as Uint8Array<ArrayBuffer>, // FFI takes shared memory too; its type does not say so.

@@ -125,9 +125,9 @@ struct end {
 	int32_t udp_port;
 };
 
-static void open_end(struct end *end, uint32_t slot_bytes, uint32_t slots, int32_t waker)
+static struct nx_open_options open_options(uint32_t slot_bytes, uint32_t slots)
 {
-	struct nx_open_options options = {
+	return (struct nx_open_options){
 		.abi = NX_ABI_VERSION,
 		.vni = 7,
 		.slot_bytes = slot_bytes,
@@ -135,17 +135,28 @@ static void open_end(struct end *end, uint32_t slot_bytes, uint32_t slots, int32
 		.socket_buffer_bytes = 4u << 20,
 		.peers_learned_max = 16,
 		.peers_known_max = 16,
-		.waker = waker,
+		.waker = -1,
 		.tag = 99,
 		.host = "127.0.0.1",
 	};
-	end->slot_bytes = slot_bytes;
-	end->slots = slots;
-	end->memory = malloc((size_t)slot_bytes * slots);
-	end->port = nx_open(&options, end->memory, slot_bytes * slots);
+}
+
+static void open_with(struct end *end, const struct nx_open_options *options)
+{
+	end->slot_bytes = options->slot_bytes;
+	end->slots = options->slots;
+	end->memory = malloc((size_t)end->slot_bytes * end->slots);
+	end->port = nx_open(options, end->memory, end->slot_bytes * end->slots);
 	CHECK(end->port >= 0);
 	end->udp_port = nx_local_address(end->port, end->host);
 	CHECK(end->udp_port > 0);
+}
+
+static void open_end(struct end *end, uint32_t slot_bytes, uint32_t slots, int32_t waker)
+{
+	struct nx_open_options options = open_options(slot_bytes, slots);
+	options.waker = waker;
+	open_with(end, &options);
 }
 
 static void close_end(struct end *end)
@@ -155,9 +166,10 @@ static void close_end(struct end *end)
 	free(end->memory);
 }
 
-/* Content of frame `number`, so that a mix-up shows. */
+/* Content of frame `number`, so that a mix-up shows; frames of one length go to one connection. */
 static uint8_t content(uint32_t number, uint32_t at)
 {
+	if (at < NX_SEQUENCE_NUMBER_AT) return (uint8_t)(number / 23);
 	return (uint8_t)(number * 7 + at * 13 + (at >> 8));
 }
 
@@ -228,6 +240,120 @@ static void test_loopback(void)
 	CHECK(nx_wait(a.port, NX_WAIT_WRITE, 100) == NX_WAIT_WRITE);
 	close_end(&a);
 	close_end(&b);
+}
+
+/* Ports of one address, steered. */
+#define GROUP 3
+
+static void open_member(struct end *group, uint32_t index, uint32_t udp_port)
+{
+	struct nx_open_options options = open_options(2048, 64);
+	options.port = udp_port;
+	options.group_size = GROUP;
+	options.group_index = index;
+	open_with(&group[index], &options);
+}
+
+/* Frame i of the burst: zeroes but for its type and a word at `at`. */
+static void put_steered(struct end *from, struct nx_burst *burst, uint32_t i, int32_t peer,
+			uint32_t type, uint32_t at, uint32_t word)
+{
+	burst->slot[i] = (int32_t)i;
+	burst->offset[i] = i * from->slot_bytes + NX_HEADROOM_BYTES;
+	burst->length[i] = 300;
+	burst->flags[i] = 0;
+	burst->peer[i] = peer;
+	uint8_t *frame = from->memory + burst->offset[i];
+	memset(frame, 0, burst->length[i]);
+	nx_put_u32(frame + NX_WORD0_AT, type << NX_WORD0_TYPE_SHIFT);
+	nx_put_u32(frame + at, word);
+}
+
+/* Receives `count` frames and tells of each which of the first `open` ports got it, by its word. */
+static void receive_steered(struct end *group, uint32_t open, uint32_t count, uint32_t at,
+			    uint32_t *words, uint32_t *indexes)
+{
+	for (uint32_t got = 0, tries = 0; got < count; tries++) {
+		CHECK(tries < 100000);
+		for (uint32_t index = 0; index < open; index++) {
+			struct nx_burst burst;
+			for (int32_t i = 0; i < 64; i++) burst.slot[i] = i;
+			int32_t came = nx_rx_burst(group[index].port, &burst, 64, 10);
+			CHECK(came >= 0);
+			for (int32_t i = 0; i < came; i++, got++) {
+				CHECK(got < count);
+				words[got] =
+					nx_get_u32(group[index].memory + burst.offset[i] + at);
+				indexes[got] = index;
+			}
+		}
+	}
+}
+
+static uint32_t steered(struct end *from, struct end *group, uint32_t open, uint32_t type,
+			uint32_t message, uint32_t options_length, uint32_t at, uint32_t word)
+{
+	struct nx_burst burst;
+	int32_t peer = nx_peer(from->port, group[0].host, (uint32_t)group[0].udp_port);
+	put_steered(from, &burst, 0, peer, type, at, word);
+	uint8_t *frame = from->memory + burst.offset[0];
+	frame[NX_OPTIONS_LENGTH_AT + 1] = (uint8_t)options_length;
+	if (message != 0) frame[NX_HEADER_BYTES + options_length] = (uint8_t)message;
+	CHECK(nx_tx_burst(from->port, &burst, 1) == 1);
+	uint32_t got, index;
+	receive_steered(group, open, 1, at, &got, &index);
+	CHECK(got == word);
+	return index;
+}
+
+static void test_steering(void)
+{
+	struct end sender, other, group[GROUP];
+	const uint32_t id_at = NX_STREAM_ID_AT, data = NX_FRAME_TYPE_DATA;
+	const uint32_t handshake = NX_FRAME_TYPE_TRUST_HANDSHAKE, body = NX_HEADER_BYTES + 4;
+	open_end(&sender, 2048, 64, -1);
+	open_end(&other, 2048, 64, -1);
+	open_member(group, 0, 0);
+	/* The others are not there yet: the first one stands in for them. */
+	CHECK(steered(&sender, group, 1, data, 0, 0, id_at, 5) == 0);
+	open_member(group, 1, (uint32_t)group[0].udp_port);
+	CHECK(steered(&sender, group, 2, data, 0, 0, id_at, 4) == 1);
+	open_member(group, 2, (uint32_t)group[0].udp_port);
+	for (uint32_t id = 0xfffffff0u; id != 40; id++) {
+		if (id == 0) continue;
+		CHECK(steered(&sender, group, GROUP, data, 0, 0, id_at, id) == id % GROUP);
+		/* From another address the same. */
+		CHECK(steered(&other, group, GROUP, data, 0, 0, id_at, id) == id % GROUP);
+		CHECK(steered(&sender, group, GROUP, handshake, 1, 0, body + 40, id) == id % GROUP);
+		CHECK(steered(&sender, group, GROUP, handshake, 3, 0, body + 16, id) == id % GROUP);
+		CHECK(steered(&sender, group, GROUP, handshake, 4, 0, body, id) == id % GROUP);
+		CHECK(steered(&sender, group, GROUP, handshake, 5, 0, body, id) == id % GROUP);
+	}
+	/* Fragments meet, whatever stands in them. */
+	uint32_t meeting = steered(&sender, group, GROUP, handshake, 4, 8, body + 8, 1);
+	for (uint32_t id = 2; id < 20; id++)
+		CHECK(steered(&sender, group, GROUP, handshake, id, 8, body + 8, id) == meeting);
+
+	/* One train for each connection, although lengths and addresses are the same. */
+	struct nx_burst burst;
+	int32_t peer = nx_peer(sender.port, group[0].host, (uint32_t)group[0].udp_port);
+	for (uint32_t i = 0; i < 64; i++)
+		put_steered(&sender, &burst, i, peer, data, id_at, 1 + i / 5);
+	CHECK(nx_tx_burst(sender.port, &burst, 64) == 64);
+	uint32_t ids[64], indexes[64];
+	receive_steered(group, GROUP, 64, id_at, ids, indexes);
+	for (uint32_t i = 0; i < 64; i++) CHECK(indexes[i] == ids[i] % GROUP);
+
+	/* An address that a group has is not free for another one. */
+	struct nx_open_options options = open_options(2048, 64);
+	options.port = (uint32_t)group[0].udp_port;
+	options.group_size = GROUP;
+	CHECK(nx_open(&options, sender.memory, 2048 * 64) == -EADDRINUSE);
+	options.group_index = GROUP;
+	CHECK(nx_open(&options, sender.memory, 2048 * 64) == -EINVAL);
+	for (uint32_t i = GROUP; i-- > 0;) close_end(&group[i]);
+	close_end(&other);
+	close_end(&sender);
 }
 
 static sem_t called;
@@ -361,6 +487,7 @@ int main(void)
 	test_peers();
 	test_addresses();
 	test_loopback();
+	test_steering();
 	test_waker();
 	test_refusals();
 	test_seal();
