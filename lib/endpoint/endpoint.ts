@@ -95,7 +95,10 @@ export interface EndpointOptions extends HandshakeConfig {
   random: RandomFill;
   /** The port's peer table: peers are small numbers here. */
   peers: PeerNumbers;
-  /** Largest frame sent on a connection, bytes; grows with path MTU discovery later. */
+  /**
+   * Largest frame that the port and its pool take, bytes: what path MTU discovery may find on a
+   * connection. Default 1,200. Handshake frames never exceed 1,200.
+   */
   frameBytesMax?: number;
   stream?: Partial<StreamConfig>;
   /** Connections and handshakes at once; default CONNECTIONS_MAX. */
@@ -473,7 +476,7 @@ export class Endpoint {
             out,
             this.nodeId,
             entry.initiator ? entry.client!.destId : entry.server!.clientId,
-            this.#frameBytesMax,
+            Math.min(this.#frameBytesMax, FRAME_BYTES_DEFAULT),
             unixMs,
           ),
         );

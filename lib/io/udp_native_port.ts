@@ -123,6 +123,7 @@ export class UdpNativePort implements Port {
   readonly pool: Pool;
   readonly vni: number;
   readonly frameBytesMax: number;
+  readonly neverFragments = true; // sets DF
   readonly #io: NexusIo;
   readonly #handle: number;
   readonly #seat: WakerSeat | undefined;

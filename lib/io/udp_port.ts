@@ -112,6 +112,7 @@ export class UdpPort implements Port {
   readonly pool: Pool;
   readonly vni: number;
   readonly frameBytesMax: number;
+  readonly neverFragments = false; // the runtime cannot set DF
   readonly #socket: Deno.DatagramConn;
   readonly #faults: { lossRate: number; random: SeededRandom } | undefined;
   readonly #peers = new PeerTable();

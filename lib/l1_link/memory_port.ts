@@ -126,6 +126,7 @@ interface Waiter {
 
 /** One end on a MemoryNetwork. Made by MemoryNetwork.open. */
 export class MemoryPort implements Port {
+  readonly neverFragments = true;
   readonly name: string;
   readonly #network: MemoryNetwork;
   readonly #queue: FrameQueue;

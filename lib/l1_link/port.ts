@@ -60,6 +60,11 @@ export interface Port {
   readonly localAddress: SocketAddress;
   /** Longest frame that the port takes. */
   readonly frameBytesMax: number;
+  /**
+   * Whether a datagram too long for the path vanishes as a whole; false: the network may cut it,
+   * so that probes for the path MTU (RFC 8899) would find what only fragments get through.
+   */
+  readonly neverFragments: boolean;
   readonly pool: Pool;
 
   /**

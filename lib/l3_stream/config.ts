@@ -74,6 +74,8 @@ export interface StreamConfig {
   /** The peer's parameters must arrive within this. NS-C-002. */
   connectTimeoutMs: number;
   congestion: CongestionName;
+  /** Look for the largest frame the path carries (RFC 8899); false: frameBytesMax from the start. */
+  searchMtu: boolean;
   /** Round-trip time of the handshake, when known: better than RFC 9002's 333 ms. */
   initialRttUs?: number;
 }
@@ -94,6 +96,7 @@ export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
   keepAliveMs: 0,
   connectTimeoutMs: 5_000,
   congestion: "cubic",
+  searchMtu: true,
 };
 
 /** Fills in the defaults and refuses what §5.2 does not allow: an INVALID_CONFIG error. */

@@ -65,6 +65,8 @@ export interface ConnectionStats extends Readonly<ConnectionCounters> {
   readonly windowBytes: number;
   readonly srttUs: number;
   readonly rttVarUs: number;
+  /** Largest frame that the path is known to carry. */
+  readonly frameBytes: number;
   /** Infinity before the first sample. */
   readonly minRttUs: number;
   readonly latestRttUs: number;
@@ -180,7 +182,7 @@ export class Connection {
     path.recovery.oldestInFlight(PROBES_PER_PTO, this.#repeat);
   }
 
-  readonly #repeat = (frames: number[]): void => this.#sink.onLost(frames);
+  readonly #repeat = (frames: number[]): void => this.#sink.repeat(frames);
 
   /** The port forgot the number of an address and now has another one for it. */
   renumberPeer(from: number, to: number): void {
@@ -388,14 +390,14 @@ export class Connection {
   get openStreamCount(): number {
     return this.#core.table.size;
   }
-  /** Largest message that a BE stream carries. */
+  /** Largest message that a BE stream carries now; follows the path MTU both ways. */
   get bestEffortBytesMax(): number {
     return this.#core.primary.frameBytes - SEALED_OVERHEAD - MESSAGE_HEAD_BYTES;
   }
 
   /** A snapshot. */
   stats(): ConnectionStats {
-    const { counters, primary: { recovery, rtt } } = this.#core;
+    const { counters, primary: { recovery, rtt, frameBytes } } = this.#core;
     return {
       ...counters,
       packetsLost: recovery.stats.lost,
@@ -403,6 +405,7 @@ export class Connection {
       ptoCount: recovery.ptoCount,
       bytesInFlight: recovery.bytesInFlight,
       windowBytes: recovery.congestion.windowBytes,
+      frameBytes,
       srttUs: rtt.smoothedUs,
       rttVarUs: rtt.varianceUs,
       minRttUs: rtt.minUs,

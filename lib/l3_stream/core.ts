@@ -58,7 +58,10 @@ export interface ConnectionOptions {
   nowUs: number;
   /** Where frames go at first: the port's number of the peer's address. Default 0. */
   peer?: number;
-  /** Largest frame to send, header and CRC included. Default 1,200. */
+  /**
+   * Largest frame to send, header and CRC included: what the port and its pool take. Paths begin
+   * at 1,200 bytes and search up to this, unless config.searchMtu is false. Default 1,200.
+   */
   frameBytesMax?: number;
   config?: Partial<StreamConfig>;
 }
@@ -163,7 +166,7 @@ export class ConnectionCore {
         peerConnectionId: options.peerConnectionId,
         protection: options.protection,
         peer: options.peer ?? 0,
-        frameBytes: frameBytesMax,
+        frameBytesMax,
         random: options.random,
         config,
       }),

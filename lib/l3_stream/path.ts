@@ -8,6 +8,7 @@ import { AckTracker } from "./acks.ts";
 import { MAX_ACK_DELAY_US_DEFAULT, type StreamConfig } from "./config.ts";
 import { createCongestion } from "./congestion/mod.ts";
 import { PacketNumbers } from "./packet_numbers.ts";
+import { PathMtu } from "./path_mtu.ts";
 import type { PacketProtection } from "./protection.ts";
 import { LossRecovery } from "./recovery.ts";
 import { RttEstimator } from "./rtt.ts";
@@ -22,7 +23,7 @@ export interface PathOptions {
   protection: PacketProtection;
   /** Where its frames go, see Path.peer. */
   peer: number;
-  frameBytes: number;
+  frameBytesMax: number;
   random: RandomFill;
   config: StreamConfig;
 }
@@ -36,10 +37,9 @@ export class Path {
   readonly acks: AckTracker;
   readonly rtt: RttEstimator;
   readonly recovery: LossRecovery<SentFrames>;
+  readonly mtu: PathMtu;
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
-  /** Largest frame to send, header and CRC included. */
-  frameBytes: number;
   /** Challenges to repeat: high and low half each. */
   readonly pathResponses: number[] = [];
   /** Packets to send whatever the congestion window says (RFC 9002 §6.2.4). */
@@ -52,21 +52,37 @@ export class Path {
   pacingUs = NEVER;
 
   constructor(options: PathOptions) {
-    const { config, frameBytes } = options;
+    const { config } = options;
     this.id = options.id;
     this.localConnectionId = options.localConnectionId;
     this.peerConnectionId = options.peerConnectionId;
     this.protection = options.protection;
     this.peer = options.peer;
-    this.frameBytes = frameBytes;
+    this.mtu = new PathMtu(options.frameBytesMax, config.searchMtu);
     this.numbers = new PacketNumbers(options.random);
     this.acks = new AckTracker(config.maxAckDelayUs);
     this.rtt = new RttEstimator(config.initialRttUs);
     this.recovery = new LossRecovery<SentFrames>({
-      congestion: createCongestion(config.congestion, { datagramBytes: frameBytes }),
+      congestion: createCongestion(config.congestion, { datagramBytes: this.mtu.frameBytes }),
       rtt: this.rtt,
       maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
     });
+  }
+
+  /** Largest frame to send, header and CRC included. */
+  get frameBytes(): number {
+    return this.mtu.frameBytes;
+  }
+
+  onMtuProbeAcked(bytes: number): void {
+    if (this.mtu.onProbeAcked(bytes)) this.recovery.setDatagramBytes(bytes);
+  }
+
+  /** A packet above the base size is lost: a black hole makes frames small again. */
+  onLargeLost(packetNumber: number): void {
+    if (this.mtu.onLargeLost(packetNumber, this.numbers.next)) {
+      this.recovery.setDatagramBytes(this.frameBytes);
+    }
   }
 
   /** Whether something is to be sent on this path only. */

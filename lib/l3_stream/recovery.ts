@@ -33,6 +33,9 @@ const SAMPLES_LEFT_OUT_MAX = 8;
 /** Ours: packet numbers left out on purpose that are remembered, to catch optimistic ACKs. */
 const SKIPPED_KEPT = 16;
 
+/** Of lost packets that say nothing about congestion. */
+const NO_EPISODE = -1;
+
 /** A DATA_ACK as decoded. The arrays belong to the caller and are not kept. */
 export interface Acknowledgement {
   largest: number;
@@ -152,6 +155,12 @@ export class LossRecovery<F> {
     return this.#packets.inFlightCount < PACKETS_IN_FLIGHT_MAX;
   }
 
+  /** Packets become larger or smaller from now on. */
+  setDatagramBytes(bytes: number): void {
+    this.congestion.setDatagramBytes(bytes);
+    this.#pacer.burstBytesMin = initialWindowBytes(bytes);
+  }
+
   /** Microseconds until pacing lets `bytes` leave; 0: now. */
   pacingDelayUs(bytes: number, nowUs: number): number {
     return this.#pacer.delayUs(bytes, this.congestion.pacingRate(this.rtt), nowUs);
@@ -159,7 +168,8 @@ export class LossRecovery<F> {
 
   /**
    * Records a packet. Packets without ack-eliciting frames count neither in flight nor against
-   * window and pacing; their `frames` are dropped.
+   * window and pacing; their `frames` are dropped. A path MTU probe is recorded with 0 bytes: its
+   * loss says nothing about congestion (RFC 9000 §14.4).
    */
   onSent(
     packetNumber: number,
@@ -372,19 +382,22 @@ export class LossRecovery<F> {
         this.#lossTimeUs = sentUs + lossDelayUs;
         break;
       }
-      lostBytes += packets.bytes(at);
-      largestLostSentUs = sentUs;
       if (this.#extendsRun(at, sentUs)) persistent = true;
       packets.lose(nowUs);
+      if (packets.bytes(at) === 0) continue;
+      lostBytes += packets.bytes(at);
+      largestLostSentUs = sentUs;
       this.stats.lost++;
     }
-    if (lostBytes === 0) return;
-    this.#bytesInFlight -= lostBytes;
     const to = packets.flight;
-    this.#answerLoss(lostBytes, largestLostSentUs, persistent, nowUs);
+    if (lostBytes > 0) {
+      this.#bytesInFlight -= lostBytes;
+      this.#answerLoss(lostBytes, largestLostSentUs, persistent, nowUs);
+    }
     for (let at = packets.living(from); at < to; at = packets.living(at + 1)) {
-      packets.setEpisode(at, this.#episode);
-      this.#episodeLost++;
+      const counts = packets.bytes(at) > 0;
+      packets.setEpisode(at, counts ? this.#episode : NO_EPISODE);
+      if (counts) this.#episodeLost++;
       const frames = packets.frames(at);
       if (frames !== undefined) sink.onLost(frames, packets.packetNumber(at));
     }

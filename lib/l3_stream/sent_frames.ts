@@ -3,7 +3,8 @@
  * lost, without an object per frame. Each entry is a kind and its numbers:
  *
  *   ACK largest · DATA stream offset length · MESSAGE stream message offset length ·
- *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA
+ *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA ·
+ *   MTU_PROBE bytes · LARGE (the packet is above the base size)
  */
 import { type ConnectionCore, PENDING_MAX_DATA, PENDING_PARAMETERS } from "./core.ts";
 import type { Path } from "./path.ts";
@@ -30,9 +31,11 @@ export const SENT_CONTROL = 3;
 export const SENT_CLOSE_ACK = 4;
 export const SENT_PARAMETERS = 5;
 export const SENT_MAX_DATA = 6;
+export const SENT_MTU_PROBE = 7;
+export const SENT_LARGE = 8;
 
 /** Numbers of an entry by kind, the kind included. */
-const SIZES = [2, 4, 5, 3, 2, 1, 1];
+const SIZES = [2, 4, 5, 3, 2, 1, 1, 2, 1];
 
 /** Acts on the fate of packets. One per connection. */
 export class SentFramesSink implements RecoverySink<SentFrames> {
@@ -53,6 +56,10 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
         this.path.acks.onAckAcked(frames[i + 1]);
       } else if (kind === SENT_CLOSE_ACK) {
         core.closeAcksUnacked.delete(frames[i + 1]);
+      } else if (kind === SENT_MTU_PROBE) {
+        this.path.onMtuProbeAcked(frames[i + 1]);
+      } else if (kind === SENT_LARGE) {
+        this.path.mtu.onLargeAcked();
       } else if (kind <= SENT_CONTROL) {
         const stream = core.table.get(frames[i + 1]);
         if (stream === undefined) continue;
@@ -70,7 +77,16 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
     }
   }
 
-  onLost(frames: SentFrames): void {
+  onLost(frames: SentFrames, packetNumber: number): void {
+    for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
+      if (frames[i] === SENT_MTU_PROBE) this.path.mtu.onProbeLost(frames[i + 1]);
+      else if (frames[i] === SENT_LARGE) this.path.onLargeLost(packetNumber);
+    }
+    this.repeat(frames);
+  }
+
+  /** Queues what still matters again. */
+  repeat(frames: SentFrames): void {
     const core = this.#core;
     for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
       const kind = frames[i];
@@ -78,7 +94,7 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
       else if (kind === SENT_MAX_DATA) core.pending |= PENDING_MAX_DATA;
       else if (kind === SENT_CLOSE_ACK) {
         if (core.closeAcksUnacked.has(frames[i + 1])) core.closeAcks.add(frames[i + 1]);
-      } else if (kind !== SENT_ACK) {
+      } else if (kind !== SENT_ACK && kind <= SENT_CONTROL) {
         const stream = core.table.get(frames[i + 1]);
         if (stream === undefined || stream.sendState === SEND_DONE && kind !== SENT_CONTROL) {
           continue;

@@ -45,6 +45,7 @@ import {
   CONN_INIT,
   DATA_HEAD_BYTES,
   DATA_LENGTH_MAX,
+  PADDING,
   Parameters,
   PARAMETERS_BYTES,
   PATH_RESPONSE,
@@ -65,8 +66,10 @@ import {
   SENT_CLOSE_ACK,
   SENT_CONTROL,
   SENT_DATA,
+  SENT_LARGE,
   SENT_MAX_DATA,
   SENT_MESSAGE,
+  SENT_MTU_PROBE,
   SENT_PARAMETERS,
   type SentFrames,
 } from "./sent_frames.ts";
@@ -104,6 +107,7 @@ export class Transmitter {
   #sent: SentFrames = [];
   #ackEliciting = false;
   #hasAck = false;
+  #isMtuProbe = false;
 
   /** Where the last packet goes, as Path.peer. */
   peer = 0;
@@ -142,11 +146,14 @@ export class Transmitter {
     }
     for (let i = 0; i < core.paths.length; i++) {
       const path = core.paths[i];
-      const frameBytes = Math.min(bytesMax, path.frameBytes);
+      // A probe may be all that gets through: it must not be lost to its size.
+      const pathBytes = path.probes > 0 ? path.mtu.baseBytes : path.frameBytes;
+      const frameBytes = Math.min(bytesMax, pathBytes);
       if (frameBytes < SEALED_OVERHEAD + STREAM_CONTROL_BYTES_MAX) continue;
       const start = this.#begin(path, frameOffset, frameBytes);
       if (core.state !== "closing") this.#fill(start, frameBytes);
       else if (path === core.primary) this.#writeGoodbye();
+      if (this.#at === start) this.#writeMtuProbe(frameOffset, bytesMax);
       if (this.#at > start) return this.#seal(frameOffset, start, timestampHigh, timestampLow);
     }
     return 0;
@@ -161,6 +168,7 @@ export class Transmitter {
     this.#sent.length = 0;
     this.#ackEliciting = false;
     this.#hasAck = false;
+    this.#isMtuProbe = false;
     return start;
   }
 
@@ -172,6 +180,25 @@ export class Transmitter {
       this.#at = appendClose(this.#bytes, this.#view, this.#at, closeReason, closePhrase);
     }
     core.closeAckDue = core.closeDue = false;
+  }
+
+  /**
+   * With nothing else to send or no window for it: a packet of PING and PADDING that finds out
+   * whether the path carries it (RFC 8899 §4.1).
+   */
+  #writeMtuProbe(frameOffset: number, bytesMax: number): void {
+    const core = this.#core;
+    const { mtu, recovery } = this.#path;
+    if (core.state !== "established" || recovery.largestAcked < 0) return;
+    const probeBytes = mtu.probeBytes(core.nowUs);
+    if (probeBytes === 0 || probeBytes > bytesMax) return;
+    this.#end = frameOffset + probeBytes - CRC_BYTES;
+    this.#writePing();
+    this.#bytes.fill(PADDING, this.#at, this.#end);
+    this.#at = this.#end;
+    this.#sent.push(SENT_MTU_PROBE, probeBytes);
+    this.#isMtuProbe = true;
+    mtu.onProbeSent();
   }
 
   /** Writes what may leave now; leaves #at at `start` when that is nothing. */
@@ -438,6 +465,10 @@ export class Transmitter {
       core.scheduler.unpop(stream);
       return false;
     }
+    if (this.#path.probes > 0) { // a packet of the base size; the next ones may be larger
+      core.scheduler.unpop(stream);
+      return false;
+    }
     stream.messagesOut!.dropFirst();
     core.counters.messagesDropped++;
     return true;
@@ -471,7 +502,10 @@ export class Transmitter {
     finishFrame(bytes, view, frameOffset, length);
 
     const isFirstSinceReceived = this.#ackEliciting && recovery.packetsInFlight === 0;
-    recovery.onSent(packetNumber, length, this.#ackEliciting, this.#sent, core.nowUs);
+    const isMtuProbe = this.#isMtuProbe;
+    if (!isMtuProbe && this.#path.mtu.isLarge(length)) this.#sent.push(SENT_LARGE);
+    const countedBytes = isMtuProbe ? 0 : length;
+    recovery.onSent(packetNumber, countedBytes, this.#ackEliciting, this.#sent, core.nowUs);
     if (this.#ackEliciting) this.#sent = []; // recovery keeps the other
     if (isFirstSinceReceived && core.isOpen) core.restartIdle(); // RFC 9000 §10.1
     core.counters.packetsSent++;

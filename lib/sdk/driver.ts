@@ -6,6 +6,7 @@ import { type Clock, formatSocketAddress, NexusError, type SocketAddress } from 
 import { type ConnectOptions, Endpoint, type EndpointOptions } from "../endpoint/mod.ts";
 import { setImmediate } from "node:timers";
 import { Burst, type Port } from "../l1_link/mod.ts";
+import { FRAME_BYTES_DEFAULT } from "../l3_stream/mod.ts";
 import { resolveSocketAddress } from "../io/numeric_host.ts";
 import { Session } from "./session.ts";
 
@@ -63,7 +64,8 @@ export class Driver {
     this.clock = clock;
     this.onSession = onSession;
     this.onHandshakeFailed = onHandshakeFailed;
-    this.endpoint = new Endpoint({ ...endpoint, peers: port });
+    const frameBytesMax = port.neverFragments ? port.frameBytesMax : FRAME_BYTES_DEFAULT;
+    this.endpoint = new Endpoint({ frameBytesMax, ...endpoint, peers: port });
     this.#loop = this.#run();
   }
 

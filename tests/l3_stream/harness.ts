@@ -41,6 +41,7 @@ export function makeConnection(
   side: Side,
   config: Partial<StreamConfig> = {},
   protection = new NullProtection(),
+  frameBytesMax?: number,
 ): Connection {
   return new Connection({
     side,
@@ -51,6 +52,7 @@ export function makeConnection(
     protection,
     random: new SeededRandom(7).fill,
     nowUs: 0,
+    frameBytesMax,
     config,
   });
 }
@@ -91,15 +93,16 @@ export function readAll(connection: Connection, stream: number): Uint8Array {
   return out;
 }
 
+const buffer = new Uint8Array(65_535);
+
 /** All frames that a connection wants to send now. */
 export function pollAll(connection: Connection, nowUs: number): Uint8Array[] {
   const frames = [];
-  const bytes = new Uint8Array(FRAME_BYTES);
-  const view = new DataView(bytes.buffer);
+  const view = new DataView(buffer.buffer);
   for (;;) {
-    const length = connection.pollFrame(bytes, view, 0, FRAME_BYTES, nowUs, 0, 0);
+    const length = connection.pollFrame(buffer, view, 0, buffer.length, nowUs, 0, 0);
     if (length === 0) return frames;
-    frames.push(bytes.slice(0, length));
+    frames.push(buffer.slice(0, length));
   }
 }
 
@@ -119,7 +122,7 @@ export function give(
 }
 
 /** What happens to the n-th frame (from 0) of a side: true drops it. */
-export type Drop = (from: Side, n: number) => boolean;
+export type Drop = (from: Side, n: number, frame: Uint8Array) => boolean;
 
 export class Pair {
   readonly client: Connection;
@@ -128,9 +131,13 @@ export class Pair {
   nowUs = 0;
   drop: Drop = () => false;
 
-  constructor(client: Partial<StreamConfig> = {}, server: Partial<StreamConfig> = client) {
-    this.client = makeConnection("client", client);
-    this.server = makeConnection("server", server);
+  constructor(
+    client: Partial<StreamConfig> = {},
+    server: Partial<StreamConfig> = client,
+    frameBytesMax?: number,
+  ) {
+    this.client = makeConnection("client", client, new NullProtection(), frameBytesMax);
+    this.server = makeConnection("server", server, new NullProtection(), frameBytesMax);
   }
 
   /** Exchanges frames at this instant until both are quiet. */
@@ -162,7 +169,7 @@ export class Pair {
     const to = from === "client" ? this.server : this.client;
     const frames = pollAll(this[from], this.nowUs);
     for (const frame of frames) {
-      if (!this.drop(from, this.sent[from]++)) give(to, frame, this.nowUs);
+      if (!this.drop(from, this.sent[from]++, frame)) give(to, frame, this.nowUs);
     }
     return frames.length > 0;
   }

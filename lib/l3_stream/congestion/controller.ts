@@ -37,6 +37,11 @@ export interface CongestionController {
   /** Whether the window is below its slow start threshold. */
   readonly inSlowStart: boolean;
   readonly datagramBytes: number;
+  /**
+   * Packets become larger or smaller. The window never falls below its minimum for them, and one
+   * that saw no congestion yet not below the initial one (RFC 9002 §7.2).
+   */
+  setDatagramBytes(bytes: number): void;
   /** A packet that counts as in flight is sent now, `inFlightBytes` being there before it. */
   onSent(bytes: number, inFlightBytes: number, nowUs: number): void;
   /** A new round-trip sample; `sentUs` is when the packet that gave it was sent. */

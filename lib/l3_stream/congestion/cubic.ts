@@ -50,7 +50,7 @@ interface CubicState {
 /** The default congestion controller. */
 export class Cubic implements CongestionController {
   readonly name = "cubic";
-  readonly datagramBytes: number;
+  datagramBytes: number;
   readonly #windowBytesMax: number;
   readonly #now: CubicState;
   #undo: CubicState | undefined;
@@ -93,6 +93,13 @@ export class Cubic implements CongestionController {
   /** K of the current epoch in seconds: when the curve reaches W_max. */
   get k(): number {
     return this.#now.k;
+  }
+
+  setDatagramBytes(bytes: number): void {
+    this.datagramBytes = bytes;
+    const isInitial = this.#now.thresholdBytes === Infinity;
+    const least = isInitial ? initialWindowBytes(bytes) : minimumWindowBytes(bytes);
+    this.#now.windowBytes = Math.max(this.#now.windowBytes, least);
   }
 
   onSent(_bytes: number, inFlightBytes: number, nowUs: number): void {

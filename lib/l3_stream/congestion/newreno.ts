@@ -15,7 +15,7 @@ const LOSS_REDUCTION_FACTOR = 0.5;
 /** Additive increase of one packet per round trip, halved on congestion. */
 export class NewReno implements CongestionController {
   readonly name = "newreno";
-  readonly datagramBytes: number;
+  datagramBytes: number;
   readonly #windowBytesMax: number;
   #windowBytes: number;
   #thresholdBytes = Infinity;
@@ -37,6 +37,13 @@ export class NewReno implements CongestionController {
   }
   get inSlowStart(): boolean {
     return this.#windowBytes < this.#thresholdBytes;
+  }
+
+  setDatagramBytes(bytes: number): void {
+    this.datagramBytes = bytes;
+    const isInitial = this.#thresholdBytes === Infinity;
+    const least = isInitial ? initialWindowBytes(bytes) : minimumWindowBytes(bytes);
+    this.#windowBytes = Math.max(this.#windowBytes, least);
   }
 
   onSent(_bytes: number, _inFlightBytes: number, _nowUs: number): void {}

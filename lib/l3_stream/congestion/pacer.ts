@@ -9,13 +9,14 @@ const WAKE_UP_US = 2_000;
 
 /** Paces the packets of one path. */
 export class Pacer {
-  readonly #burstBytesMin: number;
+  /** What may always leave in one burst. */
+  burstBytesMin: number;
   #tokenBytes: number;
   #refilledUs: number = -Infinity;
 
   /** `burstBytesMin`: what may always leave in one burst; the initial window (§7.7). */
   constructor(burstBytesMin: number) {
-    this.#burstBytesMin = burstBytesMin;
+    this.burstBytesMin = burstBytesMin;
     this.#tokenBytes = burstBytesMin;
   }
 
@@ -30,13 +31,13 @@ export class Pacer {
   /** Takes what was sent out of the bucket. Probes may leave it in debt of at most one burst. */
   onSent(bytes: number, rate: number, nowUs: number): void {
     this.#refill(rate, nowUs);
-    this.#tokenBytes = Math.max(this.#tokenBytes - bytes, -this.#burstBytesMin);
+    this.#tokenBytes = Math.max(this.#tokenBytes - bytes, -this.burstBytesMin);
   }
 
   #refill(rate: number, nowUs: number): void {
     const elapsedUs = Math.max(0, nowUs - this.#refilledUs);
     this.#refilledUs = Math.max(nowUs, this.#refilledUs);
-    const capacity = Math.max(this.#burstBytesMin, rate * WAKE_UP_US / 1e6);
+    const capacity = Math.max(this.burstBytesMin, rate * WAKE_UP_US / 1e6);
     this.#tokenBytes = Math.min(capacity, this.#tokenBytes + rate * elapsedUs / 1e6);
   }
 }
