@@ -179,10 +179,8 @@ export class Connection {
       return this.#core.giveUp("PEER_UNREACHABLE", why);
     }
     path.probes = PROBES_PER_PTO;
-    path.recovery.oldestInFlight(PROBES_PER_PTO, this.#repeat);
+    path.recovery.repeatOldest(PROBES_PER_PTO, this.#sink);
   }
-
-  readonly #repeat = (frames: number[]): void => this.#sink.repeat(frames);
 
   /** The port forgot the number of an address and now has another one for it. */
   renumberPeer(from: number, to: number): void {

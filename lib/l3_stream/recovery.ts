@@ -47,7 +47,10 @@ export interface Acknowledgement {
   ce?: number;
 }
 
-/** Learns what became of the packets. Must not call into LossRecovery. */
+/**
+ * Learns what became of the packets. Must not call into LossRecovery. Neighbouring ranges of bytes
+ * come in one call, after the frames of the same acknowledgement or loss.
+ */
 export interface RecoverySink<F> {
   /** The peer has the packet. */
   onAcked(frames: F, packetNumber: number): void;
@@ -55,6 +58,16 @@ export interface RecoverySink<F> {
   onLost(frames: F, packetNumber: number): void;
   /** A packet given to onLost was received after all: sending it again is not needed any more. */
   onLateAck?(frames: F, packetNumber: number): void;
+  /** Send again what still matters, by way of a probe: the packet is not lost. */
+  onRepeat?(frames: F): void;
+  /** The size of the largest packet that an acknowledgement told about, once for each. */
+  onPacketsAcked?(bytesLargest: number): void;
+  /** A packet that counted as in flight is lost; comes before what it carried. */
+  onPacketLost?(packetNumber: number, bytes: number): void;
+  /** The peer has these bytes of packets given to onSentData or onSentRun, late or not. */
+  onAckedData?(stream: number, offset: number, length: number): void;
+  /** The same for those to be sent again, be they lost or repeated by a probe. */
+  onLostData?(stream: number, offset: number, length: number): void;
 }
 
 /** Counters since the start. */
@@ -103,6 +116,11 @@ export class LossRecovery<F> {
   readonly #clearNumber = new Float64Array(CLEAR_KEPT).fill(-1);
   readonly #clearSentUs = new Float64Array(CLEAR_KEPT);
   readonly #skipped = new RangeSet({ rangesMax: SKIPPED_KEPT });
+
+  /** Bytes acknowledged or lost that the sink was not told about yet; stream 0: none. */
+  #dataStream = 0;
+  #dataOffset = 0;
+  #dataLength = 0;
 
   #samplesLeftOut = 0;
   /** Sum of CE marks the peer reported. */
@@ -178,19 +196,73 @@ export class LossRecovery<F> {
     frames: F | undefined,
     nowUs: number,
   ): void {
-    if (packetNumber > this.#nextPacketNumber) {
-      this.#skipped.insertRange(this.#nextPacketNumber, packetNumber - 1);
-    }
-    this.#nextPacketNumber = packetNumber + 1;
-    this.stats.sent++;
+    this.#takeNumbers(packetNumber, 1);
     if (!ackEliciting) {
       this.#clearNumber[packetNumber & (CLEAR_KEPT - 1)] = packetNumber;
       this.#clearSentUs[packetNumber & (CLEAR_KEPT - 1)] = nowUs;
       return;
     }
+    this.#takeOff(bytes, nowUs);
+    this.#packets.push(packetNumber, nowUs, bytes, frames);
+  }
+
+  /** Records a packet whose only ack-eliciting content is a range of bytes of a stream (not 0). */
+  onSentData(
+    packetNumber: number,
+    bytes: number,
+    stream: number,
+    offset: number,
+    length: number,
+    nowUs: number,
+  ): void {
+    this.#takeNumbers(packetNumber, 1);
+    this.#takeOff(bytes, nowUs);
+    this.#packets.pushData(packetNumber, nowUs, bytes, stream, offset, length);
+  }
+
+  /**
+   * Records a train: `count` packets with ascending numbers and offsets, each like onSentData. The
+   * last one carries `lengthLast` and is as much shorter.
+   */
+  onSentRun(
+    firstPacketNumber: number,
+    count: number,
+    bytesEach: number,
+    stream: number,
+    offset: number,
+    lengthEach: number,
+    nowUs: number,
+    lengthLast: number = lengthEach,
+  ): void {
+    this.#takeNumbers(firstPacketNumber, count);
+    this.#takeOff(count * bytesEach - (lengthEach - lengthLast), nowUs);
+    const last = count - 1;
+    for (let i = 0; i < last; i++) {
+      const at = offset + i * lengthEach;
+      this.#packets.pushData(firstPacketNumber + i, nowUs, bytesEach, stream, at, lengthEach);
+    }
+    this.#packets.pushData(
+      firstPacketNumber + last,
+      nowUs,
+      bytesEach - (lengthEach - lengthLast),
+      stream,
+      offset + last * lengthEach,
+      lengthLast,
+    );
+  }
+
+  #takeNumbers(first: number, count: number): void {
+    if (first > this.#nextPacketNumber) {
+      this.#skipped.insertRange(this.#nextPacketNumber, first - 1);
+    }
+    this.#nextPacketNumber = first + count;
+    this.stats.sent += count;
+  }
+
+  /** `bytes` of ack-eliciting packets leave now. */
+  #takeOff(bytes: number, nowUs: number): void {
     this.congestion.onSent(bytes, this.#bytesInFlight, nowUs);
     this.#pacer.onSent(bytes, this.congestion.pacingRate(this.rtt), nowUs);
-    this.#packets.push(packetNumber, nowUs, bytes, frames);
     this.#bytesInFlight += bytes;
     this.#lastElicitingSentUs = nowUs;
   }
@@ -250,16 +322,18 @@ export class LossRecovery<F> {
   }
 
   /**
-   * Hands out the frames of the oldest packets in flight (at most `packetsMax`) for a probe that
-   * repeats them; the packets stay in flight.
+   * Tells the sink to send again what the oldest packets in flight (at most `packetsMax`) carried,
+   * for probes; the packets stay in flight.
    */
-  oldestInFlight(packetsMax: number, visit: (frames: F, packetNumber: number) => void): void {
+  repeatOldest(packetsMax: number, sink: RecoverySink<F>): void {
     let at = this.#packets.flight;
     for (let i = 0; i < packetsMax && at < this.#packets.tail; i++) {
       const frames = this.#packets.frames(at);
-      if (frames !== undefined) visit(frames, this.#packets.packetNumber(at));
+      if (frames !== undefined) sink.onRepeat?.(frames);
+      else this.#tellLost(at, sink);
       at = this.#packets.living(at + 1);
     }
+    this.#flushLost(sink);
   }
 
   #touchesSkipped({ ranges, rangeCount }: Acknowledgement): boolean {
@@ -318,6 +392,11 @@ export class LossRecovery<F> {
     const windowUsed = free <= FREE_PACKETS_MAX * datagramBytes ||
       (inSlowStart && 2 * this.#bytesInFlight >= windowBytes);
     let newly = 0;
+    let bytesLargest = 0;
+    // Packets of one train are one call to the controller.
+    let ackedBytes = 0;
+    let ackedSentUs = 0;
+    let ackedUsed = false;
     for (let i = 0; i < ack.rangeCount; i++) {
       const high = ack.ranges[2 * i];
       let at = packets.living(packets.search(ack.ranges[2 * i + 1]));
@@ -325,29 +404,79 @@ export class LossRecovery<F> {
         const packetNumber = packets.packetNumber(at);
         if (packetNumber > high) break;
         newly++;
-        const frames = packets.frames(at);
-        if (packets.state(at) === IN_FLIGHT) {
-          const bytes = packets.bytes(at);
+        const bytes = packets.bytes(at);
+        if (bytes > bytesLargest) bytesLargest = bytes;
+        const isLate = packets.state(at) !== IN_FLIGHT;
+        if (isLate) this.#onLateAck(at);
+        else {
+          const sentUs = packets.sentUs(at);
+          const used = windowUsed || packetNumber < this.#windowUsedBelow;
+          if (sentUs !== ackedSentUs || used !== ackedUsed) {
+            if (ackedBytes > 0) {
+              this.congestion.onAck(ackedBytes, ackedSentUs, ackedUsed, this.rtt, nowUs);
+            }
+            ackedBytes = 0;
+            ackedSentUs = sentUs;
+            ackedUsed = used;
+          }
+          ackedBytes += bytes;
           this.#bytesInFlight -= bytes;
           this.stats.acked++;
-          this.congestion.onAck(
-            bytes,
-            packets.sentUs(at),
-            windowUsed || packetNumber < this.#windowUsedBelow,
-            this.rtt,
-            nowUs,
-          );
-          packets.kill(at);
-          if (frames !== undefined) sink.onAcked(frames, packetNumber);
-        } else {
-          this.#onLateAck(at);
-          packets.kill(at);
-          if (frames !== undefined) sink.onLateAck?.(frames, packetNumber);
         }
+        this.#tellAcked(at, isLate, sink);
+        packets.kill(at);
         at = packets.living(at + 1);
       }
     }
+    if (newly === 0) return 0;
+    packets.settle();
+    if (ackedBytes > 0) this.congestion.onAck(ackedBytes, ackedSentUs, ackedUsed, this.rtt, nowUs);
+    this.#flushAcked(sink);
+    sink.onPacketsAcked?.(bytesLargest);
     return newly;
+  }
+
+  #tellAcked(at: number, isLate: boolean, sink: RecoverySink<F>): void {
+    const packets = this.#packets;
+    if (packets.stream(at) !== 0) {
+      if (this.#joinsRun(at)) return;
+      this.#flushAcked(sink);
+      this.#beginRun(at);
+      return;
+    }
+    const frames = packets.frames(at);
+    if (frames === undefined) return;
+    if (isLate) sink.onLateAck?.(frames, packets.packetNumber(at));
+    else sink.onAcked(frames, packets.packetNumber(at));
+  }
+
+  /** Whether the bytes of `at` follow those of the run; if so, they are in it now. */
+  #joinsRun(at: number): boolean {
+    const packets = this.#packets;
+    if (
+      packets.offset(at) !== this.#dataOffset + this.#dataLength ||
+      packets.stream(at) !== this.#dataStream
+    ) return false;
+    this.#dataLength += packets.length(at);
+    return true;
+  }
+
+  #beginRun(at: number): void {
+    this.#dataStream = this.#packets.stream(at);
+    this.#dataOffset = this.#packets.offset(at);
+    this.#dataLength = this.#packets.length(at);
+  }
+
+  #flushAcked(sink: RecoverySink<F>): void {
+    if (this.#dataStream === 0) return;
+    sink.onAckedData?.(this.#dataStream, this.#dataOffset, this.#dataLength);
+    this.#dataStream = 0;
+  }
+
+  #flushLost(sink: RecoverySink<F>): void {
+    if (this.#dataStream === 0) return;
+    sink.onLostData?.(this.#dataStream, this.#dataOffset, this.#dataLength);
+    this.#dataStream = 0;
   }
 
   /** A lost packet arrived; when all of a congestion event did, the event was none. */
@@ -397,9 +526,23 @@ export class LossRecovery<F> {
     for (let at = packets.living(from); at < to; at = packets.living(at + 1)) {
       const counts = packets.bytes(at) > 0;
       packets.setEpisode(at, counts ? this.#episode : NO_EPISODE);
-      if (counts) this.#episodeLost++;
+      if (counts) {
+        this.#episodeLost++;
+        sink.onPacketLost?.(packets.packetNumber(at), packets.bytes(at));
+      }
+      this.#tellLost(at, sink);
+    }
+    this.#flushLost(sink);
+  }
+
+  #tellLost(at: number, sink: RecoverySink<F>): void {
+    const packets = this.#packets;
+    if (packets.stream(at) === 0) {
       const frames = packets.frames(at);
       if (frames !== undefined) sink.onLost(frames, packets.packetNumber(at));
+    } else if (!this.#joinsRun(at)) {
+      this.#flushLost(sink);
+      this.#beginRun(at);
     }
   }
 

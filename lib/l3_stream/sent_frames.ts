@@ -1,10 +1,11 @@
 /**
  * What a packet carried, as one flat array of numbers: enough to act when it is acknowledged or
- * lost, without an object per frame. Each entry is a kind and its numbers:
+ * lost, without an object per frame. A packet with nothing but one DATA frame has no array, see
+ * LossRecovery.onSentData. Each entry is a kind and its numbers:
  *
  *   ACK largest · DATA stream offset length · MESSAGE stream message offset length ·
  *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA ·
- *   MTU_PROBE bytes · LARGE (the packet is above the base size)
+ *   MTU_PROBE bytes
  */
 import { type ConnectionCore, PENDING_MAX_DATA, PENDING_PARAMETERS } from "./core.ts";
 import type { Path } from "./path.ts";
@@ -32,10 +33,9 @@ export const SENT_CLOSE_ACK = 4;
 export const SENT_PARAMETERS = 5;
 export const SENT_MAX_DATA = 6;
 export const SENT_MTU_PROBE = 7;
-export const SENT_LARGE = 8;
 
 /** Numbers of an entry by kind, the kind included. */
-const SIZES = [2, 4, 5, 3, 2, 1, 1, 2, 1];
+const SIZES = [2, 4, 5, 3, 2, 1, 1, 2];
 
 /** Acts on the fate of packets. One per connection. */
 export class SentFramesSink implements RecoverySink<SentFrames> {
@@ -58,14 +58,14 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
         core.closeAcksUnacked.delete(frames[i + 1]);
       } else if (kind === SENT_MTU_PROBE) {
         this.path.onMtuProbeAcked(frames[i + 1]);
-      } else if (kind === SENT_LARGE) {
-        this.path.mtu.onLargeAcked();
       } else if (kind <= SENT_CONTROL) {
+        if (kind === SENT_DATA) {
+          this.onAckedData(frames[i + 1], frames[i + 2], frames[i + 3]);
+          continue;
+        }
         const stream = core.table.get(frames[i + 1]);
         if (stream === undefined) continue;
-        if (kind === SENT_DATA) {
-          stream.bytesOut?.onAcked(frames[i + 2], frames[i + 3]);
-        } else if (kind === SENT_MESSAGE) {
+        if (kind === SENT_MESSAGE) {
           stream.messagesOut?.onAcked(frames[i + 2], frames[i + 3], frames[i + 4]);
         } else {
           this.#onControlAcked(stream, frames[i + 2]);
@@ -77,16 +77,15 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
     }
   }
 
-  onLost(frames: SentFrames, packetNumber: number): void {
+  onLost(frames: SentFrames): void {
     for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
       if (frames[i] === SENT_MTU_PROBE) this.path.mtu.onProbeLost(frames[i + 1]);
-      else if (frames[i] === SENT_LARGE) this.path.onLargeLost(packetNumber);
     }
-    this.repeat(frames);
+    this.onRepeat(frames);
   }
 
   /** Queues what still matters again. */
-  repeat(frames: SentFrames): void {
+  onRepeat(frames: SentFrames): void {
     const core = this.#core;
     for (let i = 0; i < frames.length; i += SIZES[frames[i]]) {
       const kind = frames[i];
@@ -94,15 +93,14 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
       else if (kind === SENT_MAX_DATA) core.pending |= PENDING_MAX_DATA;
       else if (kind === SENT_CLOSE_ACK) {
         if (core.closeAcksUnacked.has(frames[i + 1])) core.closeAcks.add(frames[i + 1]);
+      } else if (kind === SENT_DATA) {
+        this.onLostData(frames[i + 1], frames[i + 2], frames[i + 3]);
       } else if (kind !== SENT_ACK && kind <= SENT_CONTROL) {
         const stream = core.table.get(frames[i + 1]);
         if (stream === undefined || stream.sendState === SEND_DONE && kind !== SENT_CONTROL) {
           continue;
         }
-        if (kind === SENT_DATA) {
-          stream.bytesOut?.onLost(frames[i + 2], frames[i + 3]);
-          core.schedule(stream);
-        } else if (kind === SENT_MESSAGE) {
+        if (kind === SENT_MESSAGE) {
           stream.messagesOut?.onLost(frames[i + 2], frames[i + 3], frames[i + 4]);
           core.schedule(stream);
         } else {
@@ -110,6 +108,31 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
         }
       }
     }
+  }
+
+  onAckedData(streamId: number, offset: number, length: number): void {
+    const core = this.#core;
+    const stream = core.table.get(streamId);
+    if (stream === undefined) return;
+    stream.bytesOut?.onAcked(offset, length);
+    core.tellWritable(stream);
+    core.checkSendDone(stream);
+  }
+
+  onLostData(streamId: number, offset: number, length: number): void {
+    const core = this.#core;
+    const stream = core.table.get(streamId);
+    if (stream === undefined || stream.sendState === SEND_DONE) return;
+    stream.bytesOut?.onLost(offset, length);
+    core.schedule(stream);
+  }
+
+  onPacketsAcked(bytesLargest: number): void {
+    if (this.path.mtu.isLarge(bytesLargest)) this.path.mtu.onLargeAcked();
+  }
+
+  onPacketLost(packetNumber: number, bytes: number): void {
+    if (this.path.mtu.isLarge(bytes)) this.path.onLargeLost(packetNumber);
   }
 
   /** What was lost arrived after all. */

@@ -1,7 +1,9 @@
 /**
  * The ack-eliciting packets on their way, oldest first, in a ring of parallel arrays: no object
  * and no Map entry per packet. Entries are named by their place in the order of sending (`at`,
- * ever growing); packet numbers ascend with it but may leave gaps.
+ * ever growing); packet numbers ascend with it but may leave gaps. What a packet carried is one
+ * range of bytes of one stream in columns of its own, which is all that bulk transfer needs, or
+ * else whatever the connection keeps (`F`).
  *
  *   head ........ flight ........................ tail
  *   lost or dead  in flight or dead (acknowledged)
@@ -19,15 +21,19 @@ export const IN_FLIGHT = 1;
 /** Declared lost, kept for a while. */
 export const LOST = 2;
 
-const CAPACITY_MIN = 64;
+/** Small, as most connections of a node are idle. */
+const CAPACITY_MIN = 16;
 
 /** Ring of sent packets; `F` is what the connection wants back when a packet's fate is known. */
 export class SentPackets<F> {
   #mask = CAPACITY_MIN - 1;
   #packetNumber = new Float64Array(CAPACITY_MIN);
-  #sentUs = new Float64Array(CAPACITY_MIN);
-  #lostUs = new Float64Array(CAPACITY_MIN);
+  /** When it was sent; once it is lost, when that was. */
+  #timeUs = new Float64Array(CAPACITY_MIN);
   #next = new Float64Array(CAPACITY_MIN);
+  #offset = new Float64Array(CAPACITY_MIN);
+  #stream = new Uint32Array(CAPACITY_MIN);
+  #length = new Int32Array(CAPACITY_MIN);
   #bytes = new Int32Array(CAPACITY_MIN);
   #episode = new Int32Array(CAPACITY_MIN);
   #state = new Uint8Array(CAPACITY_MIN);
@@ -58,8 +64,9 @@ export class SentPackets<F> {
   packetNumber(at: number): number {
     return this.#packetNumber[at & this.#mask];
   }
+  /** When a packet in flight was sent. */
   sentUs(at: number): number {
-    return this.#sentUs[at & this.#mask];
+    return this.#timeUs[at & this.#mask];
   }
   bytes(at: number): number {
     return this.#bytes[at & this.#mask];
@@ -70,6 +77,16 @@ export class SentPackets<F> {
   frames(at: number): F | undefined {
     return this.#frames[at & this.#mask];
   }
+  /** Stream of the one range of bytes that the packet carried; 0: see frames(). */
+  stream(at: number): number {
+    return this.#stream[at & this.#mask];
+  }
+  offset(at: number): number {
+    return this.#offset[at & this.#mask];
+  }
+  length(at: number): number {
+    return this.#length[at & this.#mask];
+  }
   /** Number of the congestion event a lost packet belongs to. */
   episode(at: number): number {
     return this.#episode[at & this.#mask];
@@ -78,18 +95,39 @@ export class SentPackets<F> {
     this.#episode[at & this.#mask] = episode;
   }
 
-  /** Adds a packet in flight; numbers and times ascend. */
+  /** Adds a packet in flight with what the connection keeps of it; numbers and times ascend. */
   push(packetNumber: number, sentUs: number, bytes: number, frames: F | undefined): void {
+    const slot = this.#add(packetNumber, sentUs, bytes);
+    this.#frames[slot] = frames;
+    this.#stream[slot] = 0;
+  }
+
+  /** Adds a packet in flight that carried one range of bytes of a stream (not stream 0). */
+  pushData(
+    packetNumber: number,
+    sentUs: number,
+    bytes: number,
+    stream: number,
+    offset: number,
+    length: number,
+  ): void {
+    const slot = this.#add(packetNumber, sentUs, bytes);
+    this.#stream[slot] = stream;
+    this.#offset[slot] = offset;
+    this.#length[slot] = length;
+  }
+
+  #add(packetNumber: number, sentUs: number, bytes: number): number {
     if (this.#tail - this.#head > this.#mask) this.#grow();
     const slot = this.#tail & this.#mask;
     this.#packetNumber[slot] = packetNumber;
-    this.#sentUs[slot] = sentUs;
+    this.#timeUs[slot] = sentUs;
     this.#bytes[slot] = bytes;
-    this.#frames[slot] = frames;
     this.#state[slot] = IN_FLIGHT;
     this.#next[slot] = this.#tail;
     this.#tail++;
     this.#inFlightCount++;
+    return slot;
   }
 
   /** First entry whose packet number is ≥ n; `tail` when there is none. */
@@ -119,16 +157,20 @@ export class SentPackets<F> {
     return this.#tail;
   }
 
-  /** The packet was acknowledged or need not be remembered any longer. */
+  /** The packet was acknowledged or need not be remembered any longer; settle() must follow. */
   kill(at: number): void {
     const slot = at & this.#mask;
     if (this.#state[slot] === IN_FLIGHT) this.#inFlightCount--;
     else if (this.#state[slot] === LOST) this.#lostCount--;
     this.#state[slot] = DEAD;
-    this.#frames[slot] = undefined;
+    if (this.#stream[slot] === 0) this.#frames[slot] = undefined;
     this.#next[slot] = at + 1;
-    if (at === this.#flight) this.#flight = this.living(at);
-    if (at === this.#head) this.#head = this.living(at);
+  }
+
+  /** Moves the old end past what was killed: once for many. */
+  settle(): void {
+    this.#flight = this.living(this.#flight);
+    this.#head = this.living(this.#head);
   }
 
   /** The oldest packet in flight (at `flight`) is lost; it stays in the ring to be noticed late. */
@@ -136,7 +178,7 @@ export class SentPackets<F> {
     const at = this.#flight;
     const slot = at & this.#mask;
     this.#state[slot] = LOST;
-    this.#lostUs[slot] = nowUs;
+    this.#timeUs[slot] = nowUs;
     this.#inFlightCount--;
     this.#lostCount++;
     this.#flight = this.living(at + 1);
@@ -146,8 +188,9 @@ export class SentPackets<F> {
   forgetLost(countMax: number, untilUs: number): void {
     while (this.#lostCount > 0) {
       const at = this.#head; // a living entry or none: the oldest lost packet
-      if (this.#lostCount <= countMax && this.#lostUs[at & this.#mask] >= untilUs) return;
+      if (this.#lostCount <= countMax && this.#timeUs[at & this.#mask] >= untilUs) return;
       this.kill(at);
+      this.#head = this.living(at);
     }
   }
 
@@ -155,32 +198,21 @@ export class SentPackets<F> {
     const from = this.#mask;
     const capacity = 2 * (from + 1);
     const to = capacity - 1;
-    const packetNumber = new Float64Array(capacity);
-    const sentUs = new Float64Array(capacity);
-    const lostUs = new Float64Array(capacity);
-    const next = new Float64Array(capacity);
-    const bytes = new Int32Array(capacity);
-    const episode = new Int32Array(capacity);
-    const state = new Uint8Array(capacity);
-    const frames: (F | undefined)[] = new Array(capacity).fill(undefined);
-    for (let at = this.#head; at < this.#tail; at++) {
-      packetNumber[at & to] = this.#packetNumber[at & from];
-      sentUs[at & to] = this.#sentUs[at & from];
-      lostUs[at & to] = this.#lostUs[at & from];
-      next[at & to] = this.#next[at & from];
-      bytes[at & to] = this.#bytes[at & from];
-      episode[at & to] = this.#episode[at & from];
-      state[at & to] = this.#state[at & from];
-      frames[at & to] = this.#frames[at & from];
-    }
+    const [head, tail] = [this.#head, this.#tail];
+    const moved = <A extends { [slot: number]: unknown }>(column: A, into: A): A => {
+      for (let at = head; at < tail; at++) into[at & to] = column[at & from];
+      return into;
+    };
+    this.#packetNumber = moved(this.#packetNumber, new Float64Array(capacity));
+    this.#timeUs = moved(this.#timeUs, new Float64Array(capacity));
+    this.#next = moved(this.#next, new Float64Array(capacity));
+    this.#offset = moved(this.#offset, new Float64Array(capacity));
+    this.#stream = moved(this.#stream, new Uint32Array(capacity));
+    this.#length = moved(this.#length, new Int32Array(capacity));
+    this.#bytes = moved(this.#bytes, new Int32Array(capacity));
+    this.#episode = moved(this.#episode, new Int32Array(capacity));
+    this.#state = moved(this.#state, new Uint8Array(capacity));
+    this.#frames = moved(this.#frames, new Array(capacity).fill(undefined));
     this.#mask = to;
-    this.#packetNumber = packetNumber;
-    this.#sentUs = sentUs;
-    this.#lostUs = lostUs;
-    this.#next = next;
-    this.#bytes = bytes;
-    this.#episode = episode;
-    this.#state = state;
-    this.#frames = frames;
   }
 }

@@ -66,7 +66,6 @@ import {
   SENT_CLOSE_ACK,
   SENT_CONTROL,
   SENT_DATA,
-  SENT_LARGE,
   SENT_MAX_DATA,
   SENT_MESSAGE,
   SENT_MTU_PROBE,
@@ -105,6 +104,10 @@ export class Transmitter {
   #at = 0;
   #end = 0;
   #sent: SentFrames = [];
+  /** The first DATA frame; stream 0: none. Most packets hold nothing else and need no array. */
+  #dataStream = 0;
+  #dataOffset = 0;
+  #dataLength = 0;
   #ackEliciting = false;
   #hasAck = false;
   #isMtuProbe = false;
@@ -165,7 +168,8 @@ export class Transmitter {
     this.#path = path;
     this.#at = start;
     this.#end = frameOffset + frameBytes - CRC_BYTES;
-    this.#sent.length = 0;
+    if (this.#sent.length > 0) this.#sent.length = 0;
+    this.#dataStream = 0;
     this.#ackEliciting = false;
     this.#hasAck = false;
     this.#isMtuProbe = false;
@@ -417,7 +421,11 @@ export class Transmitter {
     this.#at = appendDataHead(this.#view, this.#at, stream.id, offset, length);
     sender.copyTo(offset, length, this.#bytes, this.#at);
     this.#at += length;
-    this.#sent.push(SENT_DATA, stream.id, offset, length);
+    if (this.#dataStream === 0) {
+      this.#dataStream = stream.id;
+      this.#dataOffset = offset;
+      this.#dataLength = length;
+    } else this.#sent.push(SENT_DATA, stream.id, offset, length);
     this.#ackEliciting = true;
     if (sender.isRepeat) core.counters.bytesRetransmitted += length;
     return true;
@@ -502,17 +510,29 @@ export class Transmitter {
     finishFrame(bytes, view, frameOffset, length);
 
     const isFirstSinceReceived = this.#ackEliciting && recovery.packetsInFlight === 0;
-    const isMtuProbe = this.#isMtuProbe;
-    if (!isMtuProbe && this.#path.mtu.isLarge(length)) this.#sent.push(SENT_LARGE);
-    const countedBytes = isMtuProbe ? 0 : length;
-    recovery.onSent(packetNumber, countedBytes, this.#ackEliciting, this.#sent, core.nowUs);
-    if (this.#ackEliciting) this.#sent = []; // recovery keeps the other
+    this.#record(packetNumber, this.#isMtuProbe ? 0 : length);
     if (isFirstSinceReceived && core.isOpen) core.restartIdle(); // RFC 9000 §10.1
     core.counters.packetsSent++;
     core.counters.bytesSent += length;
     numbers.advance();
     this.peer = this.#path.peer;
     return length;
+  }
+
+  /** `bytes` is 0 for a path MTU probe, see LossRecovery.onSent. */
+  #record(packetNumber: number, bytes: number): void {
+    const { recovery } = this.#path;
+    const { nowUs } = this.#core;
+    const stream = this.#dataStream;
+    const offset = this.#dataOffset;
+    const length = this.#dataLength;
+    if (stream !== 0 && this.#sent.length === 0) {
+      recovery.onSentData(packetNumber, bytes, stream, offset, length, nowUs);
+      return;
+    }
+    if (stream !== 0) this.#sent.push(SENT_DATA, stream, offset, length);
+    recovery.onSent(packetNumber, bytes, this.#ackEliciting, this.#sent, nowUs);
+    if (this.#ackEliciting) this.#sent = []; // recovery keeps the other
   }
 }
 

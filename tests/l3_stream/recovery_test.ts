@@ -417,3 +417,72 @@ Deno.test("NS-LD-001: any ACK at all leaves the accounts in order", () => {
     }),
   );
 });
+
+// ---- packets that carried one range of bytes -------------------------------------------------
+
+/** Writes down the ranges it is told, as "kind stream offset+length". */
+function dataSetUp() {
+  const told: string[] = [];
+  const congestion = createCongestion("newreno", { datagramBytes: DATAGRAM });
+  const recovery = new LossRecovery<string>({
+    congestion,
+    rtt: new RttEstimator(),
+    maxAckDelayUs: MAX_DELAY_US,
+  });
+  const sink: RecoverySink<string> = {
+    onAcked: (frames) => told.push(`acked ${frames}`),
+    onLost: (frames) => told.push(`lost ${frames}`),
+    onRepeat: (frames) => told.push(`repeat ${frames}`),
+    onAckedData: (stream, offset, length) => told.push(`acked ${stream} ${offset}+${length}`),
+    onLostData: (stream, offset, length) => told.push(`lost ${stream} ${offset}+${length}`),
+  };
+  const ack = (nowUs: number, ...ranges: number[]) => {
+    told.length = 0;
+    assert.equal(recovery.onAck(acknowledgement(ranges), nowUs, sink), 0);
+    return told;
+  };
+  return { recovery, sink, told, ack };
+}
+
+Deno.test("NS-LD-001: an ACK of neighbouring byte ranges of one stream is one call", () => {
+  const { recovery, ack } = dataSetUp();
+  for (let n = 0; n < 6; n++) recovery.onSentData(n, DATAGRAM, 7, 1_000 * n, 1_000, 0);
+  recovery.onSentData(6, DATAGRAM, 9, 6_000, 1_000, 0);
+  recovery.onSentData(7, DATAGRAM, 9, 8_000, 1_000, 0);
+  assert.deepEqual(ack(RTT_US, 7, 0), ["acked 7 0+6000", "acked 9 6000+1000", "acked 9 8000+1000"]);
+});
+
+Deno.test("NS-LD-001: neighbouring byte ranges lost together are one call", () => {
+  const { recovery, ack, told } = dataSetUp();
+  recovery.onSentRun(0, 10, DATAGRAM, 7, 0, 1_000, 0);
+  assert.deepEqual(ack(RTT_US, 9, 8, 3, 3), [
+    "acked 7 8000+2000",
+    "acked 7 3000+1000",
+    "lost 7 0+3000",
+    "lost 7 4000+3000",
+  ]);
+  assert.equal(recovery.bytesInFlight, DATAGRAM, "only packet 7 is left");
+  assert.deepEqual(ack(RTT_US + 1, 9, 8, 3, 0), ["acked 7 0+3000"], "late ones too");
+  assert.equal(told.length, 1);
+});
+
+Deno.test("NS-LD-001: a train is recorded like its packets, the last one shorter", () => {
+  const { recovery, ack } = dataSetUp();
+  recovery.onSent(0, DATAGRAM, true, "frames 0", 0);
+  recovery.onSentRun(1, 45, DATAGRAM, 7, 500, 1_000, 1_000, 300);
+  recovery.onSent(46, DATAGRAM, true, "frames 46", 2_000);
+  assert.equal(recovery.packetsInFlight, 47);
+  assert.equal(recovery.bytesInFlight, 47 * DATAGRAM - 700);
+  assert.equal(recovery.stats.sent, 47);
+  assert.deepEqual(ack(RTT_US, 46, 0), ["acked frames 0", "acked frames 46", "acked 7 500+44300"]);
+  assert.equal(recovery.bytesInFlight, 0);
+});
+
+Deno.test("NS-LD-003: a probe repeats the oldest byte ranges, which stay in flight", () => {
+  const { recovery, sink, told } = dataSetUp();
+  recovery.onSent(0, DATAGRAM, true, "frames 0", 0);
+  recovery.onSentRun(1, 3, DATAGRAM, 7, 0, 1_000, 0);
+  recovery.repeatOldest(3, sink);
+  assert.deepEqual(told, ["repeat frames 0", "lost 7 0+2000"]);
+  assert.equal(recovery.packetsInFlight, 4);
+});
