@@ -293,7 +293,7 @@ export class ConnectionHost implements SimHost {
 }
 
 /** The byte at an offset of a stream: cheap, and no two streams or distances look alike. */
-function streamByte(stream: number, offset: number): number {
+export function streamByte(stream: number, offset: number): number {
   return (Math.imul(offset ^ Math.imul(stream, 0x85ebca6b), 0x9e3779b1) >>> 21) & 0xff;
 }
 
