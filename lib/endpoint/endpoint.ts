@@ -489,7 +489,7 @@ export class Endpoint {
       if (slot < 0) return true;
       entry.frames.shift();
       pool.bytes.set(frame, pool.frameOffsetOf(slot));
-      this.#add(burst, entry.peer, slot, pool.frameOffsetOf(slot), frame.length);
+      this.#add(burst, entry.peer, 0, slot, pool.frameOffsetOf(slot), frame.length);
     }
     if (entry.connection !== undefined) {
       const timestamp = splitNs(unixMs);
@@ -510,7 +510,8 @@ export class Endpoint {
           pool.free(slot);
           break;
         }
-        this.#add(burst, entry.connection.polledPeer, slot, at, length);
+        const { polledPeer, polledEcn } = entry.connection;
+        this.#add(burst, polledPeer, polledEcn, slot, at, length);
       }
       this.#drainEvents(entry);
       if (entry.connection.state === "closed") {
@@ -540,8 +541,15 @@ export class Endpoint {
     }
   }
 
-  #add(burst: Burst, peer: number, slot: number, offset: number, length: number): void {
-    burst.push(slot, offset, length, 0, peer);
+  #add(
+    burst: Burst,
+    peer: number,
+    ecn: number,
+    slot: number,
+    offset: number,
+    length: number,
+  ): void {
+    burst.push(slot, offset, length, ecn, peer);
     this.counters.framesOut++;
     this.counters.bytesOut += length;
   }

@@ -76,6 +76,8 @@ export interface StreamConfig {
   congestion: CongestionName;
   /** Look for the largest frame the path carries (RFC 8899); false: frameBytesMax from the start. */
   searchMtu: boolean;
+  /** Send packets with ECT(0) as long as the path and the peer treat it right (NS-CC-006). */
+  ecn: boolean;
   /** Round-trip time of the handshake, when known: better than RFC 9002's 333 ms. */
   initialRttUs?: number;
 }
@@ -97,6 +99,7 @@ export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
   connectTimeoutMs: 5_000,
   congestion: "cubic",
   searchMtu: true,
+  ecn: true,
 };
 
 /** Fills in the defaults and refuses what §5.2 does not allow: an INVALID_CONFIG error. */

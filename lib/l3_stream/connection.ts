@@ -67,6 +67,8 @@ export interface ConnectionStats extends Readonly<ConnectionCounters> {
   readonly rttVarUs: number;
   /** Largest frame that the path is known to carry. */
   readonly frameBytes: number;
+  /** Whether packets leave with ECT(0) and the peer sees it. */
+  readonly isEcnCapable: boolean;
   /** Infinity before the first sample. */
   readonly minRttUs: number;
   readonly latestRttUs: number;
@@ -192,7 +194,8 @@ export class Connection {
   /**
    * Writes one complete sealed frame (header to CRC) at `frameOffset` and returns its length; 0:
    * nothing to send now. `view` covers the same memory as `bytes`. The timestamp is wall time in
-   * ns as two halves. Where the frame goes is in `polledPeer` afterwards.
+   * ns as two halves. Where the frame goes is in `polledPeer` afterwards, the ECN field of its IP
+   * header in `polledEcn`.
    */
   pollFrame(
     bytes: Uint8Array,
@@ -210,6 +213,11 @@ export class Connection {
   /** The port's number of the address that the last frame of pollFrame goes to. */
   get polledPeer(): number {
     return this.#transmitter.peer;
+  }
+
+  /** ECN field (RFC 3168 §5) that the last frame of pollFrame leaves with. */
+  get polledEcn(): number {
+    return this.#transmitter.ecn;
   }
 
   /** When handleTimeout and pollFrame want to be called next; NEVER when nothing is pending. */
@@ -395,7 +403,7 @@ export class Connection {
 
   /** A snapshot. */
   stats(): ConnectionStats {
-    const { counters, primary: { recovery, rtt, frameBytes } } = this.#core;
+    const { counters, primary: { recovery, rtt, frameBytes, ecn } } = this.#core;
     return {
       ...counters,
       packetsLost: recovery.stats.lost,
@@ -404,6 +412,7 @@ export class Connection {
       bytesInFlight: recovery.bytesInFlight,
       windowBytes: recovery.congestion.windowBytes,
       frameBytes,
+      isEcnCapable: ecn.isCapable,
       srttUs: rtt.smoothedUs,
       rttVarUs: rtt.varianceUs,
       minRttUs: rtt.minUs,

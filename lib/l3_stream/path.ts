@@ -10,6 +10,7 @@ import { createCongestion } from "./congestion/mod.ts";
 import { PacketNumbers } from "./packet_numbers.ts";
 import { PathMtu } from "./path_mtu.ts";
 import type { PacketProtection } from "./protection.ts";
+import { EcnValidation } from "./ecn.ts";
 import { LossRecovery } from "./recovery.ts";
 import { RttEstimator } from "./rtt.ts";
 import type { SentFrames } from "./sent_frames.ts";
@@ -38,6 +39,7 @@ export class Path {
   readonly rtt: RttEstimator;
   readonly recovery: LossRecovery<SentFrames>;
   readonly mtu: PathMtu;
+  readonly ecn: EcnValidation;
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
   /** Challenges to repeat: high and low half each. */
@@ -58,6 +60,7 @@ export class Path {
     this.peerConnectionId = options.peerConnectionId;
     this.protection = options.protection;
     this.peer = options.peer;
+    this.ecn = new EcnValidation(config.ecn);
     this.mtu = new PathMtu(options.frameBytesMax, config.searchMtu);
     this.numbers = new PacketNumbers(options.random);
     this.acks = new AckTracker(config.maxAckDelayUs);

@@ -218,12 +218,14 @@ export class Receiver {
     ack.largest = frame.largest;
     ack.ackDelayUs = frame.ackDelayUs;
     ack.rangeCount = frame.ranges.length / 2;
-    ack.ce = frame.hasEcn ? frame.ce : undefined;
+    ack.ce = frame.hasEcn && !path.ecn.hasFailed ? frame.ce : undefined;
+    const largestBefore = path.recovery.largestAcked;
     this.#sink.path = path;
     if (path.recovery.onAck(ack, core.nowUs, this.#sink) !== 0) {
       const why = `packet ${frame.largest} or a lower one was acknowledged but never sent`;
       return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
     }
+    path.ecn.onAck(frame, frame.largest > largestBefore);
     path.ptosUnanswered = 0;
     if (path.recovery.ptoCount === 0) path.probes = 0;
     return TAKEN;

@@ -60,8 +60,11 @@ export interface RecoverySink<F> {
   onLateAck?(frames: F, packetNumber: number): void;
   /** Send again what still matters, by way of a probe: the packet is not lost. */
   onRepeat?(frames: F): void;
-  /** The size of the largest packet that an acknowledgement told about, once for each. */
-  onPacketsAcked?(bytesLargest: number): void;
+  /**
+   * What an acknowledgement told about, once for each: the size of the largest packet, and the
+   * number of packets from LossRecovery.markedFrom on.
+   */
+  onPacketsAcked?(bytesLargest: number, markedPackets: number): void;
   /** A packet that counted as in flight is lost; comes before what it carried. */
   onPacketLost?(packetNumber: number, bytes: number): void;
   /** The peer has these bytes of packets given to onSentData or onSentRun, late or not. */
@@ -88,6 +91,8 @@ export interface RecoveryStats {
 export class LossRecovery<F> {
   /** What the peer promised (its max_ack_delay_us parameter); may be set when it becomes known. */
   maxAckDelayUs: number;
+  /** Packets from here on leave with an ECN mark. */
+  markedFrom = 0;
   readonly congestion: CongestionController;
   readonly rtt: RttEstimator;
   readonly stats: RecoveryStats = {
@@ -393,6 +398,7 @@ export class LossRecovery<F> {
       (inSlowStart && 2 * this.#bytesInFlight >= windowBytes);
     let newly = 0;
     let bytesLargest = 0;
+    let marked = 0;
     // Packets of one train are one call to the controller.
     let ackedBytes = 0;
     let ackedSentUs = 0;
@@ -405,6 +411,7 @@ export class LossRecovery<F> {
         if (packetNumber > high) break;
         newly++;
         const bytes = packets.bytes(at);
+        if (packetNumber >= this.markedFrom) marked++;
         if (bytes > bytesLargest) bytesLargest = bytes;
         const isLate = packets.state(at) !== IN_FLIGHT;
         if (isLate) this.#onLateAck(at);
@@ -432,7 +439,7 @@ export class LossRecovery<F> {
     packets.settle();
     if (ackedBytes > 0) this.congestion.onAck(ackedBytes, ackedSentUs, ackedUsed, this.rtt, nowUs);
     this.#flushAcked(sink);
-    sink.onPacketsAcked?.(bytesLargest);
+    sink.onPacketsAcked?.(bytesLargest, marked);
     return newly;
   }
 

@@ -127,11 +127,13 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
     core.schedule(stream);
   }
 
-  onPacketsAcked(bytesLargest: number): void {
+  onPacketsAcked(bytesLargest: number, markedPackets: number): void {
+    this.path.ecn.onPacketsAcked(markedPackets);
     if (this.path.mtu.isLarge(bytesLargest)) this.path.mtu.onLargeAcked();
   }
 
   onPacketLost(packetNumber: number, bytes: number): void {
+    this.path.ecn.onPacketLost(packetNumber);
     if (this.path.mtu.isLarge(bytes)) this.path.onLargeLost(packetNumber);
   }
 

@@ -112,8 +112,9 @@ export class Transmitter {
   #hasAck = false;
   #isMtuProbe = false;
 
-  /** Where the last packet goes, as Path.peer. */
+  /** Where the last packet goes, as Path.peer, and the ECN field of its IP header. */
   peer = 0;
+  ecn = 0;
 
   constructor(core: ConnectionCore) {
     this.#core = core;
@@ -515,6 +516,8 @@ export class Transmitter {
     core.counters.packetsSent++;
     core.counters.bytesSent += length;
     numbers.advance();
+    this.ecn = this.#path.ecn.codepoint;
+    this.#path.ecn.onSent(1);
     this.peer = this.#path.peer;
     return length;
   }

@@ -95,14 +95,27 @@ export function readAll(connection: Connection, stream: number): Uint8Array {
 
 const buffer = new Uint8Array(65_535);
 
+/** A frame on its way: where to, and the ECN field of its datagram. */
+export interface Sent {
+  frame: Uint8Array;
+  peer: number;
+  ecn: number;
+}
+
 /** All frames that a connection wants to send now. */
 export function pollAll(connection: Connection, nowUs: number): Uint8Array[] {
+  return pollSent(connection, nowUs).map(({ frame }) => frame);
+}
+
+/** The same with what goes into the IP header. */
+export function pollSent(connection: Connection, nowUs: number): Sent[] {
   const frames = [];
   const view = new DataView(buffer.buffer);
   for (;;) {
     const length = connection.pollFrame(buffer, view, 0, buffer.length, nowUs, 0, 0);
     if (length === 0) return frames;
-    frames.push(buffer.slice(0, length));
+    const { polledPeer: peer, polledEcn: ecn } = connection;
+    frames.push({ frame: buffer.slice(0, length), peer, ecn });
   }
 }
 
@@ -130,6 +143,10 @@ export class Pair {
   readonly sent = { client: 0, server: 0 };
   nowUs = 0;
   drop: Drop = () => false;
+  /** What the path makes of ECN fields. */
+  mark: (ecn: number, from: Side) => number = (ecn) => ecn;
+  /** The number that the other end's port has for the address of a side. */
+  readonly address = { client: 0, server: 0 };
 
   constructor(
     client: Partial<StreamConfig> = {},
@@ -166,10 +183,11 @@ export class Pair {
   }
 
   #carry(from: Side): boolean {
-    const to = from === "client" ? this.server : this.client;
-    const frames = pollAll(this[from], this.nowUs);
-    for (const frame of frames) {
-      if (!this.drop(from, this.sent[from]++, frame)) give(to, frame, this.nowUs);
+    const to = from === "client" ? "server" : "client";
+    const frames = pollSent(this[from], this.nowUs);
+    for (const { frame, peer, ecn } of frames) {
+      if (this.drop(from, this.sent[from]++, frame) || peer !== this.address[to]) continue;
+      give(this[to], frame, this.nowUs, this.mark(ecn, from), this.address[from]);
     }
     return frames.length > 0;
   }

@@ -144,7 +144,8 @@ export class ConnectionHost implements SimHost {
       );
       if (length === 0) break;
       assert.ok(length <= FRAME_BYTES);
-      out.push({ to: this.peer, bytes: this.#buffer.slice(0, length), ecn: 2 });
+      const bytes = this.#buffer.slice(0, length);
+      out.push({ to: this.peer, bytes, ecn: this.connection.polledEcn });
     }
     return out;
   }
