@@ -102,10 +102,11 @@ const symbols = {
     parameters: ["i32", "buffer", "u32", "buffer", "u32", "u32", "buffer"],
     result: "i32",
   },
-  nx_rs_open: { parameters: ["u32", "u32"], result: "i32" },
-  nx_rs_close: { parameters: ["i32"], result: "i32" },
-  nx_rs_encode: { parameters: ["i32", "buffer", "u32", "buffer", "u32"], result: "i32" },
-  nx_rs_decode: { parameters: ["i32", "buffer", "u32", "buffer", "buffer", "u32"], result: "i32" },
+  nx_rs_encode: { parameters: ["u32", "u32", "buffer", "u32", "buffer", "u32"], result: "i32" },
+  nx_rs_decode: {
+    parameters: ["u32", "u32", "buffer", "u32", "buffer", "buffer", "u32"],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The functions of the library. */

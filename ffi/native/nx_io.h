@@ -192,18 +192,19 @@ NX_API int32_t nx_open_sealed(int32_t key, uint8_t *bytes, uint32_t bytes_length
 			      const uint32_t *packet_numbers);
 
 /*
- * Reed-Solomon over GF(2^8), polynomial 0x11d, Cauchy matrix: parity row i (k ≤ i < k+m), data
- * column j: 1 / (i xor j). `offsets` has k+m entries: where each symbol of `length` bytes lies.
+ * Reed-Solomon over GF(2^8), polynomial 0x11d (docs/protocol.md §5.6): symbol i is the value at point
+ * i of the polynomial through the `sources` source symbols. `offsets` says where each symbol of
+ * `length` bytes lies, source symbols first. Returns how many repair symbols were written.
  */
-NX_API int32_t nx_rs_open(uint32_t data, uint32_t parity);
-NX_API int32_t nx_rs_close(int32_t rs);
-NX_API int32_t nx_rs_encode(int32_t rs, uint8_t *bytes, uint32_t bytes_length,
-			    const uint32_t *offsets, uint32_t length);
+#define NX_RS_SYMBOLS_MAX 255u
+NX_API int32_t nx_rs_encode(uint32_t sources, uint32_t repairs, uint8_t *bytes,
+			    uint32_t bytes_length, const uint32_t *offsets, uint32_t length);
 /*
- * Rebuilds every missing data symbol at its offset; `present` has k+m bytes. Returns how many were
- * rebuilt, -ENODATA when fewer than k symbols are there.
+ * Rebuilds every missing source symbol at its offset; `present` has a byte for each symbol. Returns
+ * how many were rebuilt, -ENODATA when fewer than `sources` symbols are there.
  */
-NX_API int32_t nx_rs_decode(int32_t rs, uint8_t *bytes, uint32_t bytes_length,
-			    const uint32_t *offsets, const uint8_t *present, uint32_t length);
+NX_API int32_t nx_rs_decode(uint32_t sources, uint32_t repairs, uint8_t *bytes,
+			    uint32_t bytes_length, const uint32_t *offsets,
+			    const uint8_t *present, uint32_t length);
 
 #endif

@@ -1,4 +1,8 @@
-/* Reed-Solomon over symbols in the pool, by ISA-L's erasure code. */
+/*
+ * Reed-Solomon over symbols in the pool, by ISA-L's erasure code. Symbol i is the value at point i
+ * of the polynomial through the source symbols, so every symbol is a weighted sum of any k others
+ * (Lagrange); lib/l3_stream/fec/erasure_codec.ts is the portable twin.
+ */
 #include "nx_io.h"
 
 #include <errno.h>
@@ -8,152 +12,136 @@
 #include <isa-l/erasure_code.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "handles.h"
-
-/* Symbols of a code: the field has 256 elements, and a row and a column may not be equal. */
-#define SYMBOLS_MAX 255u
 /* ISA-L expands each coefficient to 32 bytes of tables. */
 #define TABLE_BYTES 32u
 
-struct rs {
-	uint32_t data, parity;
-	uint8_t *matrix; /* (data+parity) × data, identity on top */
-	uint8_t *encode_tables;
-	uint8_t *decode_tables;
-	uint8_t *square, *inverse, *rows; /* data × data, scratch of decoding */
+/*
+ * Logarithms of the field. Not ISA-L's gf_mul: the static libIPSec_MB has one of another kind, and
+ * the linker prefers it.
+ */
+#define ORDER 255u
+static uint8_t exponential[2 * ORDER], logarithm[ORDER + 1];
+
+__attribute__((constructor)) static void make_tables(void)
+{
+	unsigned value = 1;
+	for (unsigned i = 0; i < ORDER; i++) {
+		exponential[i] = exponential[i + ORDER] = (uint8_t)value;
+		logarithm[value] = (uint8_t)i;
+		value <<= 1;
+		if (value > 0xff) value ^= 0x11d;
+	}
+}
+
+/* A block: its symbols by place, and which of them the sums start from and go to. */
+struct block {
+	uint32_t sources;
+	uint8_t points[NX_RS_SYMBOLS_MAX], targets[NX_RS_SYMBOLS_MAX];
+	uint32_t target_count;
+	uint8_t *from[NX_RS_SYMBOLS_MAX], *to[NX_RS_SYMBOLS_MAX];
 };
 
-static struct nx_handles codes = NX_HANDLES_INITIALIZER;
-
-static void free_rs(struct rs *rs)
+static bool fits(uint32_t sources, uint32_t repairs, uint32_t bytes_length,
+		 const uint32_t *offsets, uint32_t length)
 {
-	free(rs->matrix);
-	free(rs->encode_tables);
-	free(rs->decode_tables);
-	free(rs->square);
-	free(rs->inverse);
-	free(rs->rows);
-	free(rs);
+	if (sources == 0 || sources > NX_RS_SYMBOLS_MAX || repairs > NX_RS_SYMBOLS_MAX - sources)
+		return false;
+	if (length == 0 || length > bytes_length || length > INT32_MAX) return false;
+	for (uint32_t i = 0; i < sources + repairs; i++)
+		if (offsets[i] > bytes_length - length) return false;
+	return true;
 }
 
-int32_t nx_rs_open(uint32_t data, uint32_t parity)
+static void add_target(struct block *block, uint32_t point, uint8_t *to)
 {
-	if (data == 0 || parity == 0 || data > SYMBOLS_MAX || parity > SYMBOLS_MAX - data)
-		return -EINVAL;
-	struct rs *rs = calloc(1, sizeof *rs);
-	if (rs == NULL) return -ENOMEM;
-	rs->data = data;
-	rs->parity = parity;
-	rs->matrix = malloc((size_t)(data + parity) * data);
-	rs->encode_tables = malloc((size_t)TABLE_BYTES * data * parity);
-	rs->decode_tables = malloc((size_t)TABLE_BYTES * data * data);
-	rs->square = malloc((size_t)data * data);
-	rs->inverse = malloc((size_t)data * data);
-	rs->rows = malloc((size_t)data * data);
-	int32_t handle = -ENOMEM;
-	if (rs->matrix && rs->encode_tables && rs->decode_tables && rs->square && rs->inverse &&
-	    rs->rows) {
-		gf_gen_cauchy1_matrix(rs->matrix, (int)(data + parity), (int)data);
-		ec_init_tables((int)data, (int)parity, rs->matrix + data * data,
-			       rs->encode_tables);
-		handle = nx_handle_add(&codes, rs);
+	block->targets[block->target_count] = (uint8_t)point;
+	block->to[block->target_count++] = to;
+}
+
+/* One row of weights for each target: Π (target - x') / (x - x') over the other points x'. */
+static void weigh(const struct block *block, uint8_t *weights)
+{
+	const uint32_t k = block->sources;
+	const uint8_t *points = block->points;
+	uint32_t denominators[NX_RS_SYMBOLS_MAX];
+	for (uint32_t i = 0; i < k; i++) {
+		uint32_t sum = 0;
+		for (uint32_t j = 0; j < k; j++)
+			if (j != i) sum += logarithm[points[i] ^ points[j]];
+		denominators[i] = sum % ORDER;
 	}
-	if (handle < 0) free_rs(rs);
-	return handle;
+	for (uint32_t row = 0; row < block->target_count; row++) {
+		const uint8_t target = block->targets[row];
+		uint32_t numerator = 0;
+		for (uint32_t i = 0; i < k; i++) numerator += logarithm[target ^ points[i]];
+		for (uint32_t i = 0; i < k; i++) {
+			uint32_t over = numerator - logarithm[target ^ points[i]];
+			weights[row * k + i] = exponential[(over + ORDER - denominators[i]) % ORDER];
+		}
+	}
 }
 
-int32_t nx_rs_close(int32_t handle)
+static int32_t compute(struct block *block, uint32_t length)
 {
-	struct rs *rs = nx_handle_remove(&codes, handle);
-	if (rs == NULL) return -EBADF;
-	free_rs(rs);
-	return 0;
+	const size_t weight_bytes = (size_t)block->sources * block->target_count;
+	if (weight_bytes == 0) return 0;
+	uint8_t *weights = malloc(weight_bytes * (1 + TABLE_BYTES));
+	if (weights == NULL) return -ENOMEM;
+	uint8_t *tables = weights + weight_bytes;
+	weigh(block, weights);
+	ec_init_tables((int)block->sources, (int)block->target_count, weights, tables);
+	ec_encode_data((int)length, (int)block->sources, (int)block->target_count, tables,
+		       block->from, block->to);
+	free(weights);
+	return (int32_t)block->target_count;
 }
 
-/* The code of a handle when all its symbols lie in the memory. */
-static struct rs *find(int32_t handle, uint32_t bytes_length, const uint32_t *offsets,
-		       uint32_t length)
-{
-	struct rs *rs = nx_handle_get(&codes, handle);
-	if (rs == NULL || length == 0 || length > bytes_length || length > INT32_MAX) return NULL;
-	for (uint32_t i = 0; i < rs->data + rs->parity; i++)
-		if (offsets[i] > bytes_length - length) return NULL;
-	return rs;
-}
-
-int32_t nx_rs_encode(int32_t handle, uint8_t *bytes, uint32_t bytes_length,
+int32_t nx_rs_encode(uint32_t sources, uint32_t repairs, uint8_t *bytes, uint32_t bytes_length,
 		     const uint32_t *offsets, uint32_t length)
 {
-	struct rs *rs = find(handle, bytes_length, offsets, length);
-	if (rs == NULL) return -EINVAL;
-	uint8_t *symbols[SYMBOLS_MAX];
-	for (uint32_t i = 0; i < rs->data + rs->parity; i++) symbols[i] = bytes + offsets[i];
-	ec_encode_data((int)length, (int)rs->data, (int)rs->parity, rs->encode_tables, symbols,
-		       symbols + rs->data);
-	return (int32_t)rs->parity;
-}
-
-/* Inverts the rows of the symbols that are there: how they give back the data. */
-static bool invert_present(struct rs *rs, const uint8_t *present, uint8_t *bytes,
-			   const uint32_t *offsets, uint8_t **sources)
-{
-	uint32_t found = 0;
-	for (uint32_t i = 0; i < rs->data + rs->parity && found < rs->data; i++) {
-		if (!present[i]) continue;
-		memcpy(rs->square + found * rs->data, rs->matrix + i * rs->data, rs->data);
-		sources[found++] = bytes + offsets[i];
+	if (!fits(sources, repairs, bytes_length, offsets, length)) return -EINVAL;
+	struct block block = {.sources = sources};
+	for (uint32_t i = 0; i < sources; i++) {
+		block.points[i] = (uint8_t)i;
+		block.from[i] = bytes + offsets[i];
 	}
-	return found == rs->data && gf_invert_matrix(rs->square, rs->inverse, (int)rs->data) == 0;
+	for (uint32_t i = sources; i < sources + repairs; i++)
+		add_target(&block, i, bytes + offsets[i]);
+	return compute(&block, length);
 }
 
-int32_t nx_rs_decode(int32_t handle, uint8_t *bytes, uint32_t bytes_length,
+int32_t nx_rs_decode(uint32_t sources, uint32_t repairs, uint8_t *bytes, uint32_t bytes_length,
 		     const uint32_t *offsets, const uint8_t *present, uint32_t length)
 {
-	struct rs *rs = find(handle, bytes_length, offsets, length);
-	if (rs == NULL) return -EINVAL;
-	uint8_t *sources[SYMBOLS_MAX], *missing[SYMBOLS_MAX];
-	uint32_t missing_count = 0;
-	for (uint32_t i = 0; i < rs->data; i++)
-		if (!present[i]) missing[missing_count++] = bytes + offsets[i];
-	if (missing_count == 0) return 0;
-	if (!invert_present(rs, present, bytes, offsets, sources)) return -ENODATA;
-	for (uint32_t i = 0, row = 0; i < rs->data; i++)
-		if (!present[i])
-			memcpy(rs->rows + row++ * rs->data, rs->inverse + i * rs->data, rs->data);
-	ec_init_tables((int)rs->data, (int)missing_count, rs->rows, rs->decode_tables);
-	ec_encode_data((int)length, (int)rs->data, (int)missing_count, rs->decode_tables, sources,
-		       missing);
-	return (int32_t)missing_count;
+	if (!fits(sources, repairs, bytes_length, offsets, length)) return -EINVAL;
+	struct block block = {.sources = sources};
+	uint32_t found = 0;
+	for (uint32_t i = 0; i < sources + repairs && found < sources; i++) {
+		if (present[i]) {
+			block.points[found] = (uint8_t)i;
+			block.from[found++] = bytes + offsets[i];
+		} else if (i < sources) {
+			add_target(&block, i, bytes + offsets[i]);
+		}
+	}
+	return found == sources ? compute(&block, length) : -ENODATA;
 }
 
 #else
 
-int32_t nx_rs_open(uint32_t data, uint32_t parity)
+int32_t nx_rs_encode(uint32_t sources, uint32_t repairs, uint8_t *bytes, uint32_t bytes_length,
+		     const uint32_t *offsets, uint32_t length)
 {
-	(void)data;
-	(void)parity;
+	(void)sources, (void)repairs, (void)bytes, (void)bytes_length, (void)offsets, (void)length;
 	return -ENOTSUP;
 }
 
-int32_t nx_rs_close(int32_t rs)
+int32_t nx_rs_decode(uint32_t sources, uint32_t repairs, uint8_t *bytes, uint32_t bytes_length,
+		     const uint32_t *offsets, const uint8_t *present, uint32_t length)
 {
-	(void)rs;
-	return -EBADF;
-}
-
-int32_t nx_rs_encode(int32_t rs, uint8_t *bytes, uint32_t bytes_length, const uint32_t *offsets,
-		     uint32_t length)
-{
-	(void)rs, (void)bytes, (void)bytes_length, (void)offsets, (void)length;
-	return -ENOTSUP;
-}
-
-int32_t nx_rs_decode(int32_t rs, uint8_t *bytes, uint32_t bytes_length, const uint32_t *offsets,
-		     const uint8_t *present, uint32_t length)
-{
-	(void)rs, (void)bytes, (void)bytes_length, (void)offsets, (void)present, (void)length;
+	(void)sources, (void)repairs, (void)bytes, (void)bytes_length, (void)offsets;
+	(void)present, (void)length;
 	return -ENOTSUP;
 }
 

@@ -21,6 +21,12 @@ export {
 export type { ConnectionOptions, ConnectionState } from "./core.ts";
 export type { ConnectionEvent } from "./events.ts";
 export {
+  checkCode,
+  CODE_SYMBOLS_MAX,
+  type ErasureCodec,
+  PortableErasureCodec,
+} from "./fec/erasure_codec.ts";
+export {
   type Mode,
   MODE_BEST_EFFORT,
   MODE_RELIABLE_ORDERED,

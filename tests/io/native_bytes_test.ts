@@ -12,12 +12,12 @@ import {
   nativeBurstSeal,
   portableBurstSeal,
 } from "../../lib/io/native_aead.ts";
-import { NativeReedSolomon } from "../../lib/io/native_reed_solomon.ts";
+import { nativeErasureCodec } from "../../lib/io/native_reed_solomon.ts";
 import { nodeEngine } from "../../lib/io/crypto.ts";
 import { nobleEngine, SUITE_AES_256_GCM, SUITE_CHACHA20_POLY1305 } from "../../lib/l4_trust/mod.ts";
 import { NATIVE_EVP, NATIVE_IMB, NATIVE_ISAL, NATIVE_LIBRARY } from "../support/native.ts";
 import { testNeeding } from "../support/needs.ts";
-import { reedSolomonParity } from "../reference/reed_solomon.ts";
+import { erasureCodecSuite } from "../l3_stream/erasure_codec_suite.ts";
 import aesGcm from "../vectors/wycheproof/aes_gcm_test.json" with { type: "json" };
 import chaCha from "../vectors/wycheproof/chacha20_poly1305_test.json" with { type: "json" };
 
@@ -255,67 +255,11 @@ testNeeding(
   },
 );
 
-testNeeding([NATIVE_ISAL], "NS-PR-002: native Reed-Solomon parity is the definition's", () => {
-  for (const [data, parity] of [[1, 1], [2, 1], [10, 3], [32, 8], [200, 55]]) {
-    const code = new NativeReedSolomon(data, parity);
-    const { bytes, offsets } = symbols(data + parity, 33);
-    code.encode(bytes, offsets, 33);
-    const at = (i: number) => bytes.slice(offsets[i], offsets[i] + 33);
-    const expected = reedSolomonParity(Array.from({ length: data }, (_, i) => at(i)), parity);
-    assert.deepEqual(Array.from({ length: parity }, (_, i) => at(data + i)), expected);
-    code.close();
-  }
-});
-
-testNeeding([NATIVE_ISAL], "NS-PR-002: any k symbols give the data back, fewer say so", () => {
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 20 }),
-      fc.integer({ min: 1, max: 8 }),
-      fc.integer({ min: 1, max: 200 }),
-      fc.array(fc.nat(), { minLength: 28, maxLength: 28 }),
-      (data, parity, length, order) => {
-        const code = new NativeReedSolomon(data, parity);
-        const { bytes, offsets } = symbols(data + parity, length);
-        code.encode(bytes, offsets, length);
-        const whole = bytes.slice();
-        const lost = Array.from({ length: data + parity }, (_, i) => i)
-          .sort((a, b) => order[a] - order[b]).slice(0, parity);
-        const present = new Uint8Array(data + parity).fill(1);
-        for (const i of lost) {
-          present[i] = 0;
-          bytes.fill(0xee, offsets[i], offsets[i] + length);
-        }
-        const missing = lost.filter((i) => i < data).length;
-        assert.equal(code.decode(bytes, offsets, present, length), missing);
-        for (let i = 0; i < data; i++) {
-          const range: [number, number] = [offsets[i], offsets[i] + length];
-          assert.deepEqual(bytes.slice(...range), whole.slice(...range));
-        }
-        present.fill(0, 0, parity + 1);
-        present.fill(1, parity + 1);
-        assert.equal(code.decode(bytes, offsets, present, length), -1);
-        code.close();
-      },
-    ),
-    { numRuns: RUNS },
-  );
-});
-
-testNeeding([NATIVE_ISAL], "NS-PR-002: Reed-Solomon refuses codes and places it cannot use", () => {
-  for (const [data, parity] of [[0, 1], [1, 0], [200, 56], [2 ** 31, 2 ** 31]]) {
-    assert.throws(() => new NativeReedSolomon(data, parity), { code: "INVALID_CODE" });
-  }
-  const code = new NativeReedSolomon(2, 1);
-  const bytes = new Uint8Array(30);
-  for (const offsets of [[0, 10, 21], [0, 10], [0, 10, 0xffff_ffff]]) {
-    assert.throws(() => code.encode(bytes, Uint32Array.from(offsets), 10), {
-      code: "INVALID_RANGE",
-    });
-  }
-  assert.throws(() => code.encode(bytes, Uint32Array.of(0, 10, 20), 0), { code: "INVALID_RANGE" });
-  code.close();
-});
+erasureCodecSuite(
+  "native",
+  (name, run) => testNeeding([NATIVE_ISAL], name, run),
+  () => nativeErasureCodec()!,
+);
 
 /** Data frames as they are before sealing: any options, then ENCRYPTION_TAG. */
 const sealableFrame = fc.record({
@@ -372,11 +316,4 @@ function checkVector(aead: NativeAead, test: Vector): void {
   assert.equal(opened, test.result === "valid", `test ${test.tcId}`);
   assert.deepEqual(wire.subarray(0, text.length), opened ? text : before.subarray(0, text.length));
   aead.close();
-}
-
-/** `count` symbols of `length` bytes with gaps, filled with numbers that differ. */
-function symbols(count: number, length: number): { bytes: Uint8Array; offsets: Uint32Array } {
-  const offsets = Uint32Array.from({ length: count }, (_, i) => i * (length + 5) + 3);
-  const bytes = Uint8Array.from({ length: count * (length + 5) + 3 }, (_, i) => i * 31 + (i >> 8));
-  return { bytes, offsets };
 }
