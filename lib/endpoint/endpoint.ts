@@ -30,6 +30,8 @@ import {
   SOURCE_NODE_ID_AT,
 } from "../l1_link/mod.ts";
 import {
+  BlockPool,
+  type BlockSource,
   CloseReason,
   Connection,
   type ConnectionEvent,
@@ -101,6 +103,8 @@ export interface EndpointOptions extends HandshakeConfig {
    */
   frameBytesMax?: number;
   stream?: Partial<StreamConfig>;
+  /** Memory of the send buffers of all connections. Default: ordinary memory. */
+  blocks?: BlockSource;
   /** Connections and handshakes at once; default CONNECTIONS_MAX. */
   connectionsMax?: number;
   /** Refuse new connections from others: false for a pure client. */
@@ -130,6 +134,7 @@ export class Endpoint {
   readonly nodeId: Uint8Array;
   readonly counters: EndpointCounters = new Counters();
   readonly #options: EndpointOptions;
+  readonly #blocks: BlockSource;
   readonly #entries = new Map<ConnectionId, Entry>();
   readonly #halfOpen = new Map<string, Entry>();
   readonly #halfOpenBySource = new Map<string, number>();
@@ -145,6 +150,7 @@ export class Endpoint {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    this.#blocks = options.blocks ?? new BlockPool();
     this.nodeId = options.identity.nodeId;
     this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_DEFAULT;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
@@ -437,6 +443,7 @@ export class Endpoint {
       nowUs,
       peer: entry.peer,
       frameBytesMax: this.#frameBytesMax,
+      blocks: this.#blocks,
       config: {
         ...this.#options.stream,
         // What the handshake took is a better guess than RFC 9002's 333 ms, unless it had losses.

@@ -25,6 +25,7 @@ import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
 import { Path } from "./path.ts";
 import type { PacketProtection } from "./protection.ts";
+import { BlockPool, type BlockSource } from "./streams/blocks.ts";
 import { Scheduler } from "./streams/scheduler.ts";
 import {
   PENDING_CLOSE,
@@ -64,6 +65,8 @@ export interface ConnectionOptions {
    */
   frameBytesMax?: number;
   config?: Partial<StreamConfig>;
+  /** Memory of send buffers; may serve many connections. Default: a pool of its own. */
+  blocks?: BlockSource;
 }
 
 export type ConnectionState = "init" | "established" | "closing" | "closed";
@@ -174,6 +177,7 @@ export class ConnectionCore {
     this.receiveCredit = new ReceiveCredit(config.maxDataBytes);
     this.limits = {
       sendBufferBytes: config.sendBufferBytes,
+      blocks: options.blocks ?? new BlockPool(),
       receiveBytes: config.streamWindowBytes,
       receiveMessages: config.streamMessages,
       sendBytes: STREAM_WINDOW_MIN,
@@ -262,6 +266,7 @@ export class ConnectionCore {
   forgetConnection(): void {
     if (this.state === "closed") return;
     this.state = "closed";
+    this.#dropSendBuffers();
     this.closeDue = this.closeAckDue = false;
     this.timers.stopAll();
     for (const path of this.paths) path.protection.wipe();
@@ -273,6 +278,11 @@ export class ConnectionCore {
     this.timers.set(Timer.CloseRepeat, this.nowUs + this.#closePtoUs());
   }
 
+  /** Nothing is sent any more: the blocks may serve other connections. */
+  #dropSendBuffers(): void {
+    for (const stream of this.table.values()) stream.clearSend();
+  }
+
   #closePtoUs(): number {
     const { rtt, recovery } = this.primary;
     return rtt.ptoUs(recovery.maxAckDelayUs);
@@ -280,6 +290,7 @@ export class ConnectionCore {
 
   #enterClosing(event: Parameters<EventQueue["push"]>[0]): void {
     this.state = "closing";
+    this.#dropSendBuffers();
     const repeatUs = this.timers.at(Timer.CloseRepeat);
     this.timers.stopAll();
     this.timers.set(Timer.CloseRepeat, repeatUs);

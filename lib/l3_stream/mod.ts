@@ -34,3 +34,12 @@ export {
   PRIORITY_MAX,
 } from "./frames/mod.ts";
 export * from "./protection.ts";
+export {
+  type Block,
+  BLOCK_BYTES,
+  BlockPool,
+  type BlockPoolOptions,
+  type BlockSource,
+  SLAB_BYTES,
+  type SlabMemory,
+} from "./streams/blocks.ts";

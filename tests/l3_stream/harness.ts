@@ -28,7 +28,12 @@ import {
   PARAMETERS_BYTES,
   parseFrame,
 } from "../../lib/l3_stream/frames/mod.ts";
-import { Connection, type ConnectionEvent, type StreamConfig } from "../../lib/l3_stream/mod.ts";
+import {
+  type BlockSource,
+  Connection,
+  type ConnectionEvent,
+  type StreamConfig,
+} from "../../lib/l3_stream/mod.ts";
 import { NullProtection } from "../sim/null_protection.ts";
 
 export const FRAME_BYTES = 1_200;
@@ -42,6 +47,7 @@ export function makeConnection(
   config: Partial<StreamConfig> = {},
   protection = new NullProtection(),
   frameBytesMax?: number,
+  blocks?: BlockSource,
 ): Connection {
   return new Connection({
     side,
@@ -53,6 +59,7 @@ export function makeConnection(
     random: new SeededRandom(7).fill,
     nowUs: 0,
     frameBytesMax,
+    blocks,
     config,
   });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { concat, SeededRandom } from "../../lib/base/mod.ts";
-import { CloseReason, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { BlockPool, CloseReason, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { ByteReceiver, GAPS_MAX } from "../../lib/l3_stream/streams/byte_receiver.ts";
 import { ByteSender } from "../../lib/l3_stream/streams/byte_sender.ts";
 import { SendCredit } from "../../lib/l3_stream/flow.ts";
@@ -92,7 +92,7 @@ Deno.test("NS-RO-001: bytes that arrived first stay when a copy says something e
 Deno.test("NS-RO-002: a sender sends again exactly what was lost and not acknowledged", () => {
   const credit = new SendCredit(1_000);
   const connection = new SendCredit(1_000);
-  const sender = new ByteSender(1_000);
+  const sender = new ByteSender(1_000, new BlockPool());
   assert.equal(sender.write(pattern(300)), 300);
   for (let i = 0; i < 3; i++) assert.ok(sender.pick(credit, connection, 100));
   sender.onAcked(100, 50);
@@ -112,7 +112,7 @@ Deno.test("NS-RO-002: a sender sends again exactly what was lost and not acknowl
 });
 
 Deno.test("NS-RO-002: a lost range that was acknowledged meanwhile is not sent again", () => {
-  const sender = new ByteSender(1_000);
+  const sender = new ByteSender(1_000, new BlockPool());
   const credit = new SendCredit(1_000);
   sender.write(pattern(100));
   sender.pick(credit, credit, 100);

@@ -1,17 +1,26 @@
 /**
  * Bytes of a stream by offset, in blocks of one size: what a sender keeps until acknowledged and
  * what a receiver holds until it is in order. Memory follows the offsets in use, not the number
- * or size of the writes, so that a peer gains nothing by sending single bytes.
+ * or size of the writes, so that a peer gains nothing by sending single bytes. Without bytes
+ * there is no memory.
  */
+import { type Block, BLOCK_BYTES, type BlockSource } from "./blocks.ts";
 
-/** Small enough for thousands of streams, large enough that a bulk packet seldom crosses one. */
-export const BLOCK_BYTES = 8_192;
+/** Gone places at the front of the list that are kept before it is cut: amortizes the cut. */
+const GONE_MAX = 64;
 
 export class BlockBuffer {
-  /** Blocks from #first on; undefined where nothing was put yet. */
-  readonly #blocks: (Uint8Array<ArrayBuffer> | undefined)[] = [];
+  readonly #source: BlockSource;
+  /** Blocks from #first on; undefined where nothing was put yet, or that are gone. */
+  #blocks: (Block | undefined)[] | undefined;
   /** Block number (offset / BLOCK_BYTES) of #blocks[0]. */
   #first = 0;
+  /** Places at the front of #blocks that were dropped. */
+  #gone = 0;
+
+  constructor(source: BlockSource) {
+    this.#source = source;
+  }
 
   /** Copies bytes[from, to) to stream offset `offset`, which is not below the last dropBelow. */
   put(offset: number, bytes: Uint8Array, from: number, to: number): void {
@@ -19,7 +28,7 @@ export class BlockBuffer {
       const number = Math.floor(offset / BLOCK_BYTES);
       const inBlock = offset - number * BLOCK_BYTES;
       const length = Math.min(to - from, BLOCK_BYTES - inBlock);
-      const block = this.#block(number);
+      const block = this.#block(number).bytes;
       if (from === 0 && length === bytes.length) block.set(bytes, inBlock);
       else block.set(bytes.subarray(from, from + length), inBlock);
       offset += length;
@@ -42,32 +51,71 @@ export class BlockBuffer {
   view(offset: number, length: number): Uint8Array<ArrayBuffer> {
     const number = Math.floor(offset / BLOCK_BYTES);
     const inBlock = offset - number * BLOCK_BYTES;
-    return this.#block(number).subarray(inBlock, Math.min(BLOCK_BYTES, inBlock + length));
+    return this.#block(number).bytes.subarray(inBlock, Math.min(BLOCK_BYTES, inBlock + length));
+  }
+
+  /**
+   * Names the memory of a range for native code: piece i is lengths[i] bytes at addresses[i]. How
+   * many pieces; 0 when an address is unknown or the lists are too short: copyTo() always works.
+   * Good until the range is dropped.
+   */
+  pieces(offset: number, length: number, addresses: Float64Array, lengths: Uint32Array): number {
+    let count = 0;
+    while (length > 0) {
+      const number = Math.floor(offset / BLOCK_BYTES);
+      const inBlock = offset - number * BLOCK_BYTES;
+      const { address } = this.#block(number);
+      if (address === 0 || count >= addresses.length || count >= lengths.length) return 0;
+      const pieceBytes = Math.min(length, BLOCK_BYTES - inBlock);
+      addresses[count] = address + inBlock;
+      lengths[count++] = pieceBytes;
+      offset += pieceBytes;
+      length -= pieceBytes;
+    }
+    return count;
   }
 
   /** Lets go of every block that lies wholly below `offset`. */
   dropBelow(offset: number): void {
     const number = Math.floor(offset / BLOCK_BYTES);
-    const gone = Math.min(number - this.#first, this.#blocks.length);
-    if (gone > 0) this.#blocks.splice(0, gone);
-    this.#first = Math.max(this.#first, number);
+    if (number - this.#first <= this.#gone) return;
+    const blocks = this.#blocks;
+    if (blocks === undefined || number - this.#first >= blocks.length) return this.clear(offset);
+    this.#gone = this.#give(blocks, this.#gone, number - this.#first);
+    if (this.#gone < GONE_MAX) return;
+    blocks.splice(0, this.#gone);
+    this.#first = number;
+    this.#gone = 0;
   }
 
   /** Lets go of everything; what comes next is not below `offset`. */
   clear(offset: number): void {
-    this.#blocks.length = 0;
+    if (this.#blocks !== undefined) this.#give(this.#blocks, this.#gone, this.#blocks.length);
+    this.#blocks = undefined;
     this.#first = Math.floor(offset / BLOCK_BYTES);
+    this.#gone = 0;
   }
 
   get bytesHeld(): number {
     let blocks = 0;
-    for (const block of this.#blocks) if (block !== undefined) blocks++;
+    for (const block of this.#blocks ?? []) if (block !== undefined) blocks++;
     return blocks * BLOCK_BYTES;
   }
 
-  #block(number: number): Uint8Array<ArrayBuffer> {
+  /** Gives blocks [from, to) of the list back; returns `to`. */
+  #give(blocks: (Block | undefined)[], from: number, to: number): number {
+    for (let i = from; i < to; i++) {
+      const block = blocks[i];
+      if (block !== undefined) this.#source.give(block);
+      blocks[i] = undefined;
+    }
+    return to;
+  }
+
+  #block(number: number): Block {
+    const blocks = this.#blocks ??= [];
     const index = number - this.#first;
-    while (this.#blocks.length <= index) this.#blocks.push(undefined);
-    return this.#blocks[index] ??= new Uint8Array(BLOCK_BYTES);
+    while (blocks.length <= index) blocks.push(undefined);
+    return blocks[index] ??= this.#source.take();
   }
 }

@@ -5,6 +5,7 @@
  */
 import { RangeSet } from "../ranges.ts";
 import { BlockBuffer } from "./block_buffer.ts";
+import { COLLECTED_BLOCKS } from "./blocks.ts";
 
 /**
  * Gaps in what arrived of one stream. A window of full packets cannot have more; only a peer that
@@ -13,7 +14,7 @@ import { BlockBuffer } from "./block_buffer.ts";
 export const GAPS_MAX = 4_096;
 
 export class ByteReceiver {
-  readonly #buffer = new BlockBuffer();
+  readonly #buffer = new BlockBuffer(COLLECTED_BLOCKS);
   /** Everything below was handed out. */
   #read = 0;
   /** Everything below has arrived. */

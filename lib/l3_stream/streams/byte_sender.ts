@@ -6,9 +6,10 @@
 import type { SendCredit } from "../flow.ts";
 import { RangeSet } from "../ranges.ts";
 import { BlockBuffer } from "./block_buffer.ts";
+import type { BlockSource } from "./blocks.ts";
 
 export class ByteSender {
-  readonly #buffer = new BlockBuffer();
+  readonly #buffer: BlockBuffer;
   /** Everything below was acknowledged and is forgotten. */
   #base = 0;
   /** First byte that never went out. */
@@ -25,7 +26,9 @@ export class ByteSender {
   /** Whether it went out before. */
   isRepeat = false;
 
-  constructor(readonly bufferBytesMax: number) {}
+  constructor(readonly bufferBytesMax: number, blocks: BlockSource) {
+    this.#buffer = new BlockBuffer(blocks);
+  }
 
   /** Bytes written so far: the final size once no more are written. */
   get end(): number {
@@ -89,6 +92,11 @@ export class ByteSender {
   /** Copies a range that pick() chose to where the frame is written. */
   copyTo(offset: number, length: number, into: Uint8Array, at: number): void {
     this.#buffer.copyTo(offset, length, into, at);
+  }
+
+  /** The memory of a range that pick() chose, good until it is acknowledged (BlockBuffer.pieces). */
+  pieces(offset: number, length: number, addresses: Float64Array, lengths: Uint32Array): number {
+    return this.#buffer.pieces(offset, length, addresses, lengths);
   }
 
   onAcked(offset: number, length: number): void {

@@ -13,6 +13,7 @@ import {
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
 } from "../frames/frame.ts";
+import type { BlockSource } from "./blocks.ts";
 import { ByteReceiver } from "./byte_receiver.ts";
 import { ByteSender } from "./byte_sender.ts";
 import { MessageReceiver } from "./message_receiver.ts";
@@ -36,9 +37,11 @@ export const PENDING_RESET = 0x08;
 export const PENDING_STOP = 0x10;
 export const PENDING_WINDOW = 0x20;
 
-/** The limits that a new stream starts with. */
+/** What a new stream starts with. */
 export interface StreamLimits {
   sendBufferBytes: number;
+  /** Memory of send buffers. */
+  blocks: BlockSource;
   /** What we allow the peer. */
   receiveBytes: number;
   receiveMessages: number;
@@ -104,7 +107,7 @@ export class Stream {
     if (mode === MODE_RELIABLE_ORDERED) {
       this.sendCredit = new SendCredit(limits.sendBytes);
       this.receiveCredit = new ReceiveCredit(limits.receiveBytes);
-      this.bytesOut = new ByteSender(limits.sendBufferBytes);
+      this.bytesOut = new ByteSender(limits.sendBufferBytes, limits.blocks);
       this.bytesIn = new ByteReceiver();
     } else {
       const isReliable = mode === MODE_RELIABLE_UNORDERED;
