@@ -116,7 +116,9 @@ interface Entry {
   readonly initiator: boolean;
   /** Number of `address` in the port's table; looked up again when the port forgot it. */
   peer: number;
-  readonly address: SocketAddress;
+  /** Where the peer is; follows it when it moves. */
+  address: SocketAddress;
+  /** Where its handshake comes from. */
   readonly source: string;
   client?: ClientHandshake;
   server?: ServerHandshake;
@@ -218,6 +220,17 @@ export class Endpoint {
     if (entry !== undefined && entry.connection === undefined) this.#remove(entry);
   }
 
+  /**
+   * Moves a connection to another address of its peer, or, with the present one, says that our own
+   * may have changed. Ends in a `migrated` or `migrationFailed` event of the connection.
+   */
+  migrate(id: ConnectionId, address: SocketAddress, nowUs: number): void {
+    const entry = this.#entries.get(id);
+    if (entry?.connection === undefined) return;
+    entry.connection.migrate(this.#options.peers.peer(address), nowUs);
+    this.#enqueue(entry);
+  }
+
   /** Says that the connection was called from outside and may have work. */
   touch(id: ConnectionId): void {
     const entry = this.#entries.get(id);
@@ -253,6 +266,7 @@ export class Endpoint {
       !idAt(bytes, offset + DEST_NODE_ID_AT, this.nodeId) ||
       !idAt(bytes, offset + SOURCE_NODE_ID_AT, entry.peerNodeId!)
     ) return this.counters.drop("wrong_node_id");
+    if (peer !== entry.peer) this.#refreshPeer(entry); // the port may know the address anew
     const result = entry.connection.receiveFrame(
       bytes,
       view,
@@ -442,6 +456,7 @@ export class Endpoint {
       random: this.#options.random,
       nowUs,
       peer: entry.peer,
+      isSameHost: this.#isSameHost,
       frameBytesMax: this.#frameBytesMax,
       blocks: this.#blocks,
       config: {
@@ -467,12 +482,7 @@ export class Endpoint {
 
   /** @returns true when the entry may have more to send than the burst had room for */
   #pollEntry(entry: Entry, pool: Pool, burst: Burst, nowUs: number, unixMs: number): boolean {
-    const { peers } = this.#options;
-    if (peers.peerAddress(entry.peer) === undefined) {
-      const peer = peers.peer(entry.address);
-      entry.connection?.renumberPeer(entry.peer, peer);
-      entry.peer = peer;
-    }
+    this.#refreshPeer(entry);
     const handshake = entry.client ?? entry.server;
     if (handshake !== undefined) {
       for (;;) {
@@ -540,10 +550,34 @@ export class Endpoint {
     return burst.count >= BURST_FRAMES_MAX;
   }
 
+  /** Looks the peer's number up again when the port forgot it. */
+  #refreshPeer(entry: Entry): void {
+    const { peers } = this.#options;
+    if (peers.peerAddress(entry.peer) !== undefined) return;
+    const peer = peers.peer(entry.address);
+    entry.connection?.renumberPeer(entry.peer, peer);
+    entry.peer = peer;
+  }
+
+  /** The validated path leads to another address now. */
+  #followPeer(entry: Entry, peer: number): void {
+    const address = this.#options.peers.peerAddress(peer);
+    if (address === undefined) return;
+    entry.peer = peer;
+    entry.address = address;
+  }
+
+  readonly #isSameHost = (a: number, b: number): boolean => {
+    const { peers } = this.#options;
+    const host = peers.peerAddress(a)?.host;
+    return host !== undefined && host === peers.peerAddress(b)?.host;
+  };
+
   #drainEvents(entry: Entry): void {
     for (;;) {
       const event = entry.connection!.pollEvent();
       if (event === undefined) return;
+      if (event.type === "migrated") this.#followPeer(entry, event.peer);
       this.#events.push({ type: "connection", connection: entry.id, event });
     }
   }

@@ -102,11 +102,11 @@ export class Connection {
     info: FrameInfo,
     nowUs: number,
     ecn: number,
-    _peer: number,
+    peer: number,
   ): ReceiveResult {
     const core = this.#core;
     core.nowUs = nowUs;
-    const result = this.#open(bytes, view, frameOffset, info, nowUs, ecn);
+    const result = this.#open(bytes, view, frameOffset, info, nowUs, ecn, peer);
     if (result !== ReceiveResult.OK) core.counters.framesDropped++;
     return result;
   }
@@ -118,6 +118,7 @@ export class Connection {
     info: FrameInfo,
     nowUs: number,
     ecn: number,
+    peer: number,
   ): ReceiveResult {
     const core = this.#core;
     if (core.state === "closed") return ReceiveResult.CLOSED;
@@ -142,7 +143,17 @@ export class Connection {
       return ReceiveResult.OK;
     }
     core.restartIdle();
-    this.#receiver.receivePayload(path, bytes, view, info.payloadOffset, end, packetNumber, ecn);
+    this.#receiver.receivePayload(
+      path,
+      bytes,
+      view,
+      info.payloadOffset,
+      end,
+      packetNumber,
+      ecn,
+      peer,
+      info.length,
+    );
     return ReceiveResult.OK;
   }
 
@@ -169,7 +180,11 @@ export class Connection {
   }
 
   #onPathTimeout(path: Path): void {
-    if (path.pacingUs <= this.#core.nowUs) path.pacingUs = NEVER;
+    const core = this.#core;
+    if (path.pacingUs <= core.nowUs) path.pacingUs = NEVER;
+    if (path.validation !== undefined && path.validation.deadlineUs <= core.nowUs) {
+      core.onNotValidated(path);
+    }
     this.#sink.path = path;
     if (path.recovery.onTimeout(this.#core.nowUs, this.#sink) === "pto") this.#onProbeTimeout(path);
   }
@@ -186,7 +201,22 @@ export class Connection {
 
   /** The port forgot the number of an address and now has another one for it. */
   renumberPeer(from: number, to: number): void {
-    for (const path of this.#core.paths) if (path.peer === from) path.peer = to;
+    for (const path of this.#core.paths) {
+      if (path.peer === from) path.peer = to;
+      if (path.leftPeer === from) path.leftPeer = to;
+    }
+  }
+
+  /**
+   * Moves to another address of the peer, or says that this end's own may have changed (with the
+   * present one): a challenge goes there, frames follow when it is answered (RFC 9000 §9). Ends in
+   * a "migrated" or "migrationFailed" event; a later call replaces an earlier one.
+   */
+  migrate(peer: number, nowUs: number): void {
+    const core = this.#core;
+    this.#mustBeOpen("migrate");
+    core.nowUs = nowUs;
+    core.validate(core.primary, peer, true);
   }
 
   // ---- out --------------------------------------------------------------------------------
@@ -388,6 +418,10 @@ export class Connection {
   }
   get peerNodeId(): Uint8Array {
     return this.#core.options.peerNodeId;
+  }
+  /** The port's number of the address that frames go to. */
+  get peer(): number {
+    return this.#core.primary.peer;
   }
   get lastReceivedUs(): number {
     return this.#core.lastReceivedUs;

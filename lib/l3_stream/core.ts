@@ -24,6 +24,7 @@ import { ReceiveCredit, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
 import { Path } from "./path.ts";
+import { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
 import { BlockPool, type BlockSource } from "./streams/blocks.ts";
 import { Scheduler } from "./streams/scheduler.ts";
@@ -59,6 +60,8 @@ export interface ConnectionOptions {
   nowUs: number;
   /** Where frames go at first: the port's number of the peer's address. Default 0. */
   peer?: number;
+  /** Whether two such numbers differ in nothing but the UDP port. Default: they never do. */
+  isSameHost?: (a: number, b: number) => boolean;
   /**
    * Largest frame to send, header and CRC included: what the port and its pool take. Paths begin
    * at 1,200 bytes and search up to this, unless config.searchMtu is false. Default 1,200.
@@ -296,6 +299,32 @@ export class ConnectionCore {
     this.timers.set(Timer.CloseRepeat, repeatUs);
     this.timers.set(Timer.Close, this.nowUs + CLOSE_PTOS * this.#closePtoUs());
     this.events.push(event);
+  }
+
+  // ---- network addresses ------------------------------------------------------------------
+
+  /** Starts to find out whether the peer is at an address. */
+  validate(path: Path, peer: number, isOwnChoice: boolean): void {
+    const ptoUs = path.rtt.ptoUs(path.recovery.maxAckDelayUs);
+    path.validation = new PathValidation(peer, isOwnChoice, ptoUs, this.nowUs);
+  }
+
+  /** The peer answered from the address in question: frames go there from now on. */
+  onValidated(path: Path): void {
+    const { peer, isOwnChoice } = path.validation!;
+    const elapsedUs = path.validation!.elapsedUs(this.nowUs);
+    path.validation = undefined;
+    const isSameHost = this.options.isSameHost?.(path.peer, peer) ?? false;
+    path.moveTo(peer, isOwnChoice, isSameHost, Math.max(elapsedUs, 1));
+    path.acks.hurry(this.nowUs); // what was acknowledged to the old address may be lost
+    this.events.push({ type: "migrated", peer });
+  }
+
+  /** Nobody answered there in time. */
+  onNotValidated(path: Path): void {
+    const { peer, isOwnChoice } = path.validation!;
+    path.validation = undefined;
+    if (isOwnChoice) this.events.push({ type: "migrationFailed", peer });
   }
 
   // ---- streams ----------------------------------------------------------------------------

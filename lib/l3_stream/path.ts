@@ -9,6 +9,7 @@ import { MAX_ACK_DELAY_US_DEFAULT, type StreamConfig } from "./config.ts";
 import { createCongestion } from "./congestion/mod.ts";
 import { PacketNumbers } from "./packet_numbers.ts";
 import { PathMtu } from "./path_mtu.ts";
+import type { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
 import { EcnValidation } from "./ecn.ts";
 import { LossRecovery } from "./recovery.ts";
@@ -40,10 +41,20 @@ export class Path {
   readonly recovery: LossRecovery<SentFrames>;
   readonly mtu: PathMtu;
   readonly ecn: EcnValidation;
+  readonly #config: StreamConfig;
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
+  /**
+   * The address that migrate() left. The peer may go on sending from there, its way to us is its
+   * own choice: that is no reason to go back. -1: none.
+   */
+  leftPeer = -1;
+  /** The test of an address that frames may go to; they go to `peer` until it is passed. */
+  validation: PathValidation | undefined;
   /** Challenges to repeat: high and low half each. */
   readonly pathResponses: number[] = [];
+  /** The same for those that came from elsewhere: peer, bytes of the packet, high and low half. */
+  readonly strayResponses: number[] = [];
   /** Packets to send whatever the congestion window says (RFC 9002 §6.2.4). */
   probes = 0;
   /** Probe timeouts since the last DATA_ACK of any kind. */
@@ -55,6 +66,7 @@ export class Path {
 
   constructor(options: PathOptions) {
     const { config } = options;
+    this.#config = config;
     this.id = options.id;
     this.localConnectionId = options.localConnectionId;
     this.peerConnectionId = options.peerConnectionId;
@@ -88,6 +100,26 @@ export class Path {
     }
   }
 
+  /**
+   * Frames go to another address from now on. `isSameHost`: only the port differs, the way there
+   * is the same (RFC 9000 §9.4); otherwise all that was learned about it starts anew, the round
+   * trip with `rttUs`.
+   */
+  moveTo(peer: number, isOwnChoice: boolean, isSameHost: boolean, rttUs: number): void {
+    this.leftPeer = isOwnChoice && peer !== this.peer ? this.peer : -1;
+    this.peer = peer;
+    this.probes = this.ptosUnanswered = 0;
+    this.pacingUs = NEVER;
+    const { recovery, mtu } = this;
+    if (isSameHost) return recovery.onPathChange(recovery.congestion);
+    mtu.reset();
+    this.rtt.reset(rttUs);
+    const { congestion, ecn } = this.#config;
+    recovery.onPathChange(createCongestion(congestion, { datagramBytes: mtu.frameBytes }));
+    recovery.markedFrom = this.numbers.next;
+    this.ecn.reset(ecn, this.numbers.next);
+  }
+
   /** Whether something is to be sent on this path only. */
   get hasWork(): boolean {
     return this.pathResponses.length > 0;
@@ -95,6 +127,7 @@ export class Path {
 
   /** When this path wants to be looked at next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
-    return Math.min(this.pacingUs, this.acks.deadlineUs, this.recovery.timeoutUs());
+    const ownUs = Math.min(this.pacingUs, this.acks.deadlineUs, this.recovery.timeoutUs());
+    return this.validation === undefined ? ownUs : Math.min(ownUs, this.validation.nextTimeoutUs());
   }
 }

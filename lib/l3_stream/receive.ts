@@ -55,8 +55,10 @@ export class Receiver {
   readonly #sink: SentFramesSink;
   readonly #acknowledgement: Acknowledgement;
   readonly #streams: StreamFrames;
-  /** Where the packet in hand arrived. */
+  /** Where the packet in hand arrived, from where, and its size as a frame. */
   #path: Path;
+  #peer = 0;
+  #frameBytes = 0;
 
   constructor(core: ConnectionCore, sink: SentFramesSink) {
     this.#core = core;
@@ -72,7 +74,10 @@ export class Receiver {
     };
   }
 
-  /** Takes the packet payload bytes[at, end), already opened, that arrived on `path`. */
+  /**
+   * Takes the packet payload bytes[at, end), already opened, that arrived on `path` from `peer` in
+   * a frame of `frameBytes`.
+   */
   receivePayload(
     path: Path,
     bytes: Uint8Array,
@@ -81,11 +86,16 @@ export class Receiver {
     end: number,
     packetNumber: number,
     ecn: number,
+    peer: number,
+    frameBytes: number,
   ): void {
     const core = this.#core;
     const { frame } = core;
     this.#path = path;
+    this.#peer = peer;
+    this.#frameBytes = frameBytes;
     let ackEliciting = false;
+    let isProbing = true;
     let isHurried = false;
     this.#streams.isRepeat = false;
     if (at >= end) return core.fail(CloseReason.PROTOCOL_VIOLATION, "packet holds no frame");
@@ -96,9 +106,13 @@ export class Receiver {
         return core.fail(CloseReason.FRAME_ENCODING, why);
       }
       if (isAckEliciting(frame.type)) ackEliciting = true;
+      if (!isProbingFrame(frame.type)) isProbing = false;
       if (frame.type === CONN_INIT || frame.type === CONN_ACCEPT) isHurried = true;
       if (this.#onFrame(frame, bytes) === REFUSED) return;
       if (!core.isOpen) return;
+    }
+    if (peer !== path.peer || path.validation !== undefined) {
+      this.#noteAddress(!isProbing && packetNumber > path.acks.largest);
     }
     path.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
     if (isHurried) path.acks.hurry(core.nowUs);
@@ -143,8 +157,11 @@ export class Receiver {
         if (core.pongs.length < ANSWERS_MAX) core.pongs.push(frame.id);
         return TAKEN;
       case PATH_CHALLENGE:
-        if (this.#path.pathResponses.length < 2 * ANSWERS_MAX) {
-          this.#path.pathResponses.push(frame.tokenHigh, frame.tokenLow);
+        this.#onChallenge(frame);
+        return TAKEN;
+      case PATH_RESPONSE:
+        if (this.#path.validation?.isAnswer(frame.tokenHigh, frame.tokenLow)) {
+          core.onValidated(this.#path);
         }
         return TAKEN;
       case CONN_INIT:
@@ -159,7 +176,6 @@ export class Receiver {
       case CONN_CLOSE_ACK:
         return this.#violation(CloseReason.PROTOCOL_VIOLATION, "CONN_CLOSE_ACK without CONN_CLOSE");
       case PONG:
-      case PATH_RESPONSE: // version 1 never challenges
       case PADDING:
         return TAKEN;
       default:
@@ -211,6 +227,36 @@ export class Receiver {
     return TAKEN;
   }
 
+  // ---- network addresses ------------------------------------------------------------------
+
+  /** RFC 9000 §8.2.2: the answer goes to where the challenge came from. */
+  #onChallenge({ tokenHigh, tokenLow }: Frame): void {
+    const { peer, pathResponses, strayResponses } = this.#path;
+    if (this.#peer === peer) {
+      if (pathResponses.length < 2 * ANSWERS_MAX) pathResponses.push(tokenHigh, tokenLow);
+    } else if (strayResponses.length < 4 * ANSWERS_MAX) {
+      strayResponses.push(this.#peer, this.#frameBytes, tokenHigh, tokenLow);
+    }
+  }
+
+  /**
+   * The packet came from another address than frames go to, or one is being validated. RFC 9000
+   * §9.2, §9.3: the peer has moved when its newest packet that is more than a probe (`isNews`)
+   * comes from there; it has not, or is back, when that comes from the old address.
+   */
+  #noteAddress(isNews: boolean): void {
+    const core = this.#core;
+    const path = this.#path;
+    const { validation } = path;
+    if (isNews && validation?.isOwnChoice !== true && validation?.peer !== this.#peer) {
+      if (this.#peer === path.peer) path.validation = undefined;
+      else if (this.#peer !== path.leftPeer) core.validate(path, this.#peer, false);
+    }
+    if (path.validation?.peer === this.#peer) {
+      path.validation.onReceived(this.#frameBytes, core.nowUs);
+    }
+  }
+
   #onAck(frame: Frame): number {
     const core = this.#core;
     const path = this.#path;
@@ -239,4 +285,9 @@ export class Receiver {
     }
     return this.#streams.onWindowUpdate(frame);
   }
+}
+
+/** RFC 9000 §9.1: frames of a packet that only finds out whether an address can be reached. */
+function isProbingFrame(type: number): boolean {
+  return type === PATH_CHALLENGE || type === PATH_RESPONSE || type === PADDING;
 }

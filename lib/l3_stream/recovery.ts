@@ -93,7 +93,7 @@ export class LossRecovery<F> {
   maxAckDelayUs: number;
   /** Packets from here on leave with an ECN mark. */
   markedFrom = 0;
-  readonly congestion: CongestionController;
+  congestion: CongestionController;
   readonly rtt: RttEstimator;
   readonly stats: RecoveryStats = {
     sent: 0,
@@ -107,7 +107,7 @@ export class LossRecovery<F> {
   };
 
   readonly #packets = new SentPackets<F>();
-  readonly #pacer: Pacer;
+  #pacer: Pacer;
   #bytesInFlight = 0;
   #nextPacketNumber = 0;
   #largestAcked = -1;
@@ -115,6 +115,8 @@ export class LossRecovery<F> {
   /** When the oldest packet in flight is lost by time; NEVER: nothing is overdue. */
   #lossTimeUs = NEVER;
   #lastElicitingSentUs = 0;
+  /** The first packet of the current network path. */
+  #pathStart = 0;
   /** Packets numbered below this were in a flight that filled the window. */
   #windowUsedBelow = 0;
 
@@ -176,6 +178,22 @@ export class LossRecovery<F> {
       return false;
     }
     return this.#packets.inFlightCount < PACKETS_IN_FLIGHT_MAX;
+  }
+
+  /**
+   * Packets take another network path from now on. What is in flight on the old one is still
+   * acknowledged or lost, but says nothing about congestion and round trip (RFC 9000 §9.4).
+   */
+  onPathChange(congestion: CongestionController): void {
+    this.congestion = congestion;
+    this.#pacer = new Pacer(initialWindowBytes(congestion.datagramBytes));
+    this.#packets.forgetBytes();
+    this.#bytesInFlight = 0;
+    this.#pathStart = this.#windowUsedBelow = this.#nextPacketNumber;
+    this.#ptoCount = 0;
+    this.#runStartUs = NaN;
+    this.#episode++;
+    this.#episodeLost = this.#episodeSpurious = 0;
   }
 
   /** Packets become larger or smaller from now on. */
@@ -352,7 +370,7 @@ export class LossRecovery<F> {
 
   /** When the largest packet was sent, NaN if that is no longer known; updates the estimator. */
   #sampleRtt(ack: Acknowledgement, isNewLargest: boolean, nowUs: number): number {
-    if (!isNewLargest) return NaN;
+    if (!isNewLargest || ack.largest < this.#pathStart) return NaN;
     const at = this.#packets.search(ack.largest);
     let sentUs = NaN;
     if (at < this.#packets.tail && this.#packets.packetNumber(at) === ack.largest) {

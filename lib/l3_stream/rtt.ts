@@ -22,6 +22,14 @@ export class RttEstimator {
     this.#varianceUs = initialUs / 2;
   }
 
+  /** Another network path: nothing is known but, maybe, about how long it takes. */
+  reset(initialUs: number): void {
+    this.#latestUs = initialUs;
+    this.#smoothedUs = initialUs;
+    this.#varianceUs = initialUs / 2;
+    this.#minUs = this.#firstSampleAtUs = Infinity;
+  }
+
   /** The last sample; the initial assumption before the first. */
   get latestUs(): number {
     return this.#latestUs;

@@ -173,6 +173,11 @@ export class SentPackets<F> {
     this.#head = this.living(this.#head);
   }
 
+  /** Nothing sent so far says anything about congestion any more. */
+  forgetBytes(): void {
+    this.#bytes.fill(0);
+  }
+
   /** The oldest packet in flight (at `flight`) is lost; it stays in the ring to be noticed late. */
   lose(nowUs: number): void {
     const at = this.#flight;

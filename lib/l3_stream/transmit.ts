@@ -48,6 +48,7 @@ import {
   PADDING,
   Parameters,
   PARAMETERS_BYTES,
+  PATH_CHALLENGE,
   PATH_RESPONSE,
   PING,
   PONG,
@@ -96,6 +97,8 @@ const ACKS_ALONE_MAX = 16;
 export class Transmitter {
   readonly #core: ConnectionCore;
   readonly #header = new HeaderFields();
+  readonly #token = new Uint8Array(8);
+  readonly #tokenView = new DataView(this.#token.buffer);
 
   // The packet being written; the buffers are the caller's and only borrowed during a call.
   #path: Path;
@@ -110,7 +113,8 @@ export class Transmitter {
   #dataLength = 0;
   #ackEliciting = false;
   #hasAck = false;
-  #isMtuProbe = false;
+  /** The packet says nothing about congestion: it is a path MTU probe or goes elsewhere. */
+  #isProbe = false;
 
   /** Where the last packet goes, as Path.peer, and the ECN field of its IP header. */
   peer = 0;
@@ -155,6 +159,10 @@ export class Transmitter {
       const frameBytes = Math.min(bytesMax, pathBytes);
       if (frameBytes < SEALED_OVERHEAD + STREAM_CONTROL_BYTES_MAX) continue;
       const start = this.#begin(path, frameOffset, frameBytes);
+      if (path.validation !== undefined || path.strayResponses.length > 0) {
+        this.#writeAddressProbe(frameOffset, bytesMax);
+        if (this.#at > start) return this.#seal(frameOffset, start, timestampHigh, timestampLow);
+      }
       if (core.state !== "closing") this.#fill(start, frameBytes);
       else if (path === core.primary) this.#writeGoodbye();
       if (this.#at === start) this.#writeMtuProbe(frameOffset, bytesMax);
@@ -167,13 +175,14 @@ export class Transmitter {
   #begin(path: Path, frameOffset: number, frameBytes: number): number {
     const start = frameOffset + SEALED_PAYLOAD_OFFSET;
     this.#path = path;
+    this.peer = path.peer;
     this.#at = start;
     this.#end = frameOffset + frameBytes - CRC_BYTES;
     if (this.#sent.length > 0) this.#sent.length = 0;
     this.#dataStream = 0;
     this.#ackEliciting = false;
     this.#hasAck = false;
-    this.#isMtuProbe = false;
+    this.#isProbe = false;
     return start;
   }
 
@@ -185,6 +194,40 @@ export class Transmitter {
       this.#at = appendClose(this.#bytes, this.#view, this.#at, closeReason, closePhrase);
     }
     core.closeAckDue = core.closeDue = false;
+  }
+
+  /**
+   * A packet of nothing but PATH_CHALLENGE, PATH_RESPONSE and PADDING to an address that frames do
+   * not go to, or not yet. Padding tells whether the path carries the base size (RFC 9000 §8.2.1).
+   */
+  #writeAddressProbe(frameOffset: number, bytesMax: number): void {
+    const core = this.#core;
+    const path = this.#path;
+    const { validation, strayResponses } = path;
+    if (!core.isOpen) return;
+    let frameBytes = Math.min(bytesMax, path.mtu.baseBytes);
+    if (strayResponses.length > 0) {
+      this.peer = strayResponses.shift()!;
+      // As long as the packet it answers: nobody is sent more than they sent.
+      frameBytes = Math.min(frameBytes, strayResponses.shift()!);
+      const high = strayResponses.shift()!;
+      const low = strayResponses.shift()!;
+      this.#at = appendPath(this.#view, this.#at, PATH_RESPONSE, high, low);
+    } else if (validation !== undefined && validation.sendUs <= core.nowUs) {
+      frameBytes = Math.min(frameBytes, validation.bytesLeft);
+      if (frameBytes < SEALED_OVERHEAD + PROBE_BYTES) return validation.block();
+      this.peer = validation.peer;
+      core.options.random(this.#token);
+      const high = this.#tokenView.getUint32(0);
+      const low = this.#tokenView.getUint32(4);
+      this.#at = appendPath(this.#view, this.#at, PATH_CHALLENGE, high, low);
+      validation.onSent(frameBytes, high, low, core.nowUs);
+    } else return;
+    const end = frameOffset + frameBytes - CRC_BYTES;
+    this.#bytes.fill(PADDING, this.#at, end);
+    this.#at = Math.max(this.#at, end);
+    this.#ackEliciting = true;
+    this.#isProbe = true;
   }
 
   /**
@@ -202,7 +245,7 @@ export class Transmitter {
     this.#bytes.fill(PADDING, this.#at, this.#end);
     this.#at = this.#end;
     this.#sent.push(SENT_MTU_PROBE, probeBytes);
-    this.#isMtuProbe = true;
+    this.#isProbe = true;
     mtu.onProbeSent();
   }
 
@@ -511,18 +554,17 @@ export class Transmitter {
     finishFrame(bytes, view, frameOffset, length);
 
     const isFirstSinceReceived = this.#ackEliciting && recovery.packetsInFlight === 0;
-    this.#record(packetNumber, this.#isMtuProbe ? 0 : length);
+    this.#record(packetNumber, this.#isProbe ? 0 : length);
     if (isFirstSinceReceived && core.isOpen) core.restartIdle(); // RFC 9000 §10.1
     core.counters.packetsSent++;
     core.counters.bytesSent += length;
     numbers.advance();
     this.ecn = this.#path.ecn.codepoint;
     this.#path.ecn.onSent(1);
-    this.peer = this.#path.peer;
     return length;
   }
 
-  /** `bytes` is 0 for a path MTU probe, see LossRecovery.onSent. */
+  /** `bytes` is 0 for a probe, see LossRecovery.onSent. */
   #record(packetNumber: number, bytes: number): void {
     const { recovery } = this.#path;
     const { nowUs } = this.#core;

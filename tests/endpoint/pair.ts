@@ -31,7 +31,7 @@ export class Host implements PeerNumbers {
   readonly pool = new Pool({ slots: 256 });
   readonly #peers: SocketAddress[] = [];
 
-  constructor(readonly address: SocketAddress, options: Omit<EndpointOptions, "peers">) {
+  constructor(public address: SocketAddress, options: Omit<EndpointOptions, "peers">) {
     this.endpoint = new Endpoint({ ...options, peers: this });
   }
 
@@ -85,6 +85,13 @@ export class Net {
     });
     this.hosts.set(host.name, host);
     return host;
+  }
+
+  /** From now on the host sends from, and is reached at, another address only. */
+  move(host: Host, address: SocketAddress): void {
+    this.hosts.delete(host.name);
+    host.address = address;
+    this.hosts.set(host.name, host);
   }
 
   authority(): CertificateAuthority {

@@ -121,7 +121,7 @@ Deno.test("NS-NF-007: a pool keeps no more unused memory than it may and release
 
 Deno.test("NS-NF-007: a connection that closes gives the blocks of its send buffers back", () => {
   const pool = new BlockPool();
-  const connection = makeConnection("client", {}, undefined, undefined, pool);
+  const connection = makeConnection("client", {}, undefined, { blocks: pool });
   const stream = connection.openStream(MODE_RELIABLE_ORDERED);
   connection.write(stream, pattern(100_000));
   pollAll(connection, 0);

@@ -29,9 +29,9 @@ import {
   parseFrame,
 } from "../../lib/l3_stream/frames/mod.ts";
 import {
-  type BlockSource,
   Connection,
   type ConnectionEvent,
+  type ConnectionOptions,
   type StreamConfig,
 } from "../../lib/l3_stream/mod.ts";
 import { NullProtection } from "../sim/null_protection.ts";
@@ -46,8 +46,7 @@ export function makeConnection(
   side: Side,
   config: Partial<StreamConfig> = {},
   protection = new NullProtection(),
-  frameBytesMax?: number,
-  blocks?: BlockSource,
+  options: Partial<ConnectionOptions> = {},
 ): Connection {
   return new Connection({
     side,
@@ -58,9 +57,8 @@ export function makeConnection(
     protection,
     random: new SeededRandom(7).fill,
     nowUs: 0,
-    frameBytesMax,
-    blocks,
     config,
+    ...options,
   });
 }
 
@@ -142,7 +140,7 @@ export function give(
 }
 
 /** What happens to the n-th frame (from 0) of a side: true drops it. */
-export type Drop = (from: Side, n: number, frame: Uint8Array) => boolean;
+export type Drop = (from: Side, n: number, frame: Uint8Array, peer: number) => boolean;
 
 export class Pair {
   readonly client: Connection;
@@ -152,16 +150,18 @@ export class Pair {
   drop: Drop = () => false;
   /** What the path makes of ECN fields. */
   mark: (ecn: number, from: Side) => number = (ecn) => ecn;
-  /** The number that the other end's port has for the address of a side. */
+  /** The number that the other end's port has for the address that a side sends from. */
   readonly address = { client: 0, server: 0 };
+  /** Numbers under which a side can be reached; only where it sends from when left out. */
+  readonly reachable: { client?: number[]; server?: number[] } = {};
 
   constructor(
     client: Partial<StreamConfig> = {},
     server: Partial<StreamConfig> = client,
-    frameBytesMax?: number,
+    options: Partial<ConnectionOptions> = {},
   ) {
-    this.client = makeConnection("client", client, new NullProtection(), frameBytesMax);
-    this.server = makeConnection("server", server, new NullProtection(), frameBytesMax);
+    this.client = makeConnection("client", client, new NullProtection(), options);
+    this.server = makeConnection("server", server, new NullProtection(), options);
   }
 
   /** Exchanges frames at this instant until both are quiet. */
@@ -193,7 +193,8 @@ export class Pair {
     const to = from === "client" ? "server" : "client";
     const frames = pollSent(this[from], this.nowUs);
     for (const { frame, peer, ecn } of frames) {
-      if (this.drop(from, this.sent[from]++, frame) || peer !== this.address[to]) continue;
+      const isThere = this.reachable[to]?.includes(peer) ?? peer === this.address[to];
+      if (this.drop(from, this.sent[from]++, frame, peer) || !isThere) continue;
       give(this[to], frame, this.nowUs, this.mark(ecn, from), this.address[from]);
     }
     return frames.length > 0;
@@ -204,8 +205,9 @@ export class Pair {
 export function establishedPair(
   client: Partial<StreamConfig> = {},
   server: Partial<StreamConfig> = client,
+  options: Partial<ConnectionOptions> = {},
 ): Pair {
-  const pair = new Pair(client, server).pump();
+  const pair = new Pair(client, server, options).pump();
   pair.advance(50_000);
   drain(pair.client);
   drain(pair.server);

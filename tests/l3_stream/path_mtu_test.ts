@@ -119,7 +119,7 @@ Deno.test("path MTU: without search frames have their largest size from the star
 
 /** A pair over a path that drops frames above `carries`, after the search. */
 function searchedPair(path: { carries: number }): Pair {
-  const pair = new Pair({ sendBufferBytes: 1 << 20 }, {}, LOOPBACK);
+  const pair = new Pair({ sendBufferBytes: 1 << 20 }, {}, { frameBytesMax: LOOPBACK });
   pair.drop = (_from, _n, frame) => frame.length > path.carries;
   pair.advance(2_000_000);
   drain(pair.client);
