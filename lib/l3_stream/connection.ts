@@ -74,6 +74,14 @@ export interface ConnectionStats extends Readonly<ConnectionCounters> {
   readonly latestRttUs: number;
 }
 
+/** Bytes that the buffers of a connection hold, over all streams. */
+export interface ConnectionMemory {
+  /** What the application wrote and the peer did not acknowledge yet. */
+  readonly sendBytes: number;
+  /** What arrived, whole or in part, and the application did not read yet. */
+  readonly receiveBytes: number;
+}
+
 export class Connection {
   readonly #core: ConnectionCore;
   readonly #sink: SentFramesSink;
@@ -452,6 +460,17 @@ export class Connection {
       minRttUs: rtt.minUs,
       latestRttUs: rtt.latestUs,
     };
+  }
+
+  /** Adds the buffers of every stream up; for tests and reports, not for every packet. */
+  memory(): ConnectionMemory {
+    let sendBytes = 0;
+    let receiveBytes = 0;
+    for (const stream of this.#core.table.values()) {
+      sendBytes += stream.bufferedBytes;
+      receiveBytes += stream.heldBytes;
+    }
+    return { sendBytes, receiveBytes };
   }
 
   // ---- checks -----------------------------------------------------------------------------

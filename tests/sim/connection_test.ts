@@ -143,7 +143,7 @@ Deno.test("NS-BE-001: best-effort messages arrive at most once and never block",
     const ends = connect(network, { ...PATH, lossRate: 0.2, duplicateRate: 0.1 });
     ends.client.add({ mode: MODE_BEST_EFFORT, total: 1_000 });
     network.wake("client");
-    network.run(() => ends.client.allSent, { untilUs: 60e6 });
+    network.run(() => ends.client.tasks.allSent, { untilUs: 60e6 });
     network.run(network.nowUs + 5e6);
     const [incoming] = ends.server.incoming.values();
     const share = incoming.messages.size / 1_000;

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { NexusError } from "../../lib/base/mod.ts";
 import type { ConnectionId, EndpointEvent } from "../../lib/endpoint/mod.ts";
 import { type Connection, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { streamByte } from "./connection_harness.ts";
+import { streamByte } from "./tasks.ts";
 import type { Application, EndpointHost } from "./endpoint_host.ts";
 
 const REQUEST_BYTES = 4;

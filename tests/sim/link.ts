@@ -23,6 +23,8 @@ export interface LinkOptions {
   markAt?: number;
   /** "codel": RFC 8289 decides when a packet leaves the queue; without it only the tail is dropped. */
   aqm?: "codel";
+  /** A router writes this over every ECN field that is not 0: 0 bleaches, 3 marks everything. */
+  ecnField?: number;
   lossRate?: number;
   /** Most packets in a row that `lossRate` takes (as the QUIC network simulator's "burst"). */
   lossRunMax?: number;
@@ -90,6 +92,8 @@ export class LinkCounts {
   corrupted = 0;
   duplicated = 0;
   reordered = 0;
+  /** Sent with an ECN field that is not 0, and marked CE by this link. */
+  ecnCapable = 0;
   marked = 0;
   /** Longest time in the queue. */
   waitUsMax = 0;
@@ -133,9 +137,12 @@ export class Link implements CodelQueue<Packet> {
     const { counts, carrier } = this;
     counts.sent++;
     counts.sentBytes += packet.bytes.length;
+    if (packet.ecn !== 0) {
+      counts.ecnCapable++;
+      packet.ecn = this.options.ecnField ?? packet.ecn;
+    }
     const why = this.#fault(packet);
     if (why !== "") return carrier.carry(packet, NEVER, why);
-    if (this.options.rateBps === undefined) return this.#depart(packet, carrier.nowUs);
     packet.enqueuedUs = carrier.nowUs;
     if (this.waiting === 0 && this.#busyUntilUs <= carrier.nowUs) return this.#transmit(packet);
     this.#enqueue(packet);
@@ -159,7 +166,8 @@ export class Link implements CodelQueue<Packet> {
       counts.blackholed++;
       return "blackhole";
     }
-    if (options.burst !== undefined) this.#turnBurst(options.burst, nowUs);
+    if (options.burst === undefined) this.#bad = false;
+    else this.#turnBurst(options.burst, nowUs);
     if (this.#bad) {
       counts.lost++;
       return "lost in a burst";
@@ -219,7 +227,7 @@ export class Link implements CodelQueue<Packet> {
   };
 
   #transmit(packet: Packet): void {
-    const lineUs = this.#wireBytes(packet) * 8e6 / this.options.rateBps!;
+    const lineUs = this.#wireBytes(packet) * 8e6 / (this.options.rateBps ?? Infinity);
     this.#busyUntilUs = this.carrier.nowUs + lineUs;
     this.#depart(packet, this.#busyUntilUs);
   }

@@ -7,6 +7,7 @@
  */
 import { MATRIX_SEED, renderMatrix, rowOf, SCENARIOS, TABLE } from "./matrix.ts";
 import { runScenario } from "./scenario.ts";
+import { runSoak } from "./soak_run.ts";
 
 const USAGE =
   `usage: deno task sim --seeds N [--from SEED] | --matrix | --scenario NAME [--from SEED]
@@ -32,6 +33,7 @@ function numberOf(flag: string): number | undefined {
 
 const from = numberOf("--from");
 const name = valueOf("--scenario");
+const seeds = numberOf("--seeds");
 if (Deno.args.includes("--matrix")) {
   Deno.writeTextFileSync(TABLE, renderMatrix());
   console.log(`wrote ${TABLE.pathname}`);
@@ -39,6 +41,8 @@ if (Deno.args.includes("--matrix")) {
   const scenario = SCENARIOS.find((scenario) => scenario.name === name);
   if (scenario === undefined || scenario.waitsFor !== undefined) usage(`no scenario ${name} runs`);
   console.log(rowOf(scenario, runScenario(scenario, from ?? MATRIX_SEED)));
+} else if (seeds !== undefined) {
+  if (!await runSoak(from ?? 1, seeds)) Deno.exitCode = 1;
 } else {
   usage("nothing to do");
 }

@@ -95,6 +95,16 @@ export class SimNetwork implements Carrier {
     return new SeededRandom((hash ^ Math.imul(this.seed, 0x9e3779b1)) >>> 0);
   }
 
+  /** Time of what happens next, NEVER when nothing is left. */
+  get nextEventUs(): number {
+    return this.#queue.nextUs;
+  }
+
+  /** A link that carries nothing. */
+  deadLink(): Link {
+    return new Link({ lossRate: 1 }, this.random("dead"), this);
+  }
+
   /** Adds a host and lets it send at once. */
   addHost(name: string, host: SimHost): void {
     this.#hosts.set(name, { name, host, wakeAtUs: NEVER, spins: 0, spinUs: -1 });

@@ -133,6 +133,12 @@ Deno.test("simulated link: a long queue marks ECN-capable datagrams and no other
   assert.equal(stream(1, { rateBps: 8_000_000, markAt: 5 }, 20, 0, 0).counts.marked, 0);
 });
 
+Deno.test("simulated link: a router may write over the ECN field", () => {
+  const field = (ecnField: number, ecn: number) =>
+    stream(1, { ecnField }, 1, 0, ecn).arrivals[0].ecn;
+  assert.deepEqual([field(0, 2), field(3, 2), field(1, 2), field(3, 0)], [0, 3, 1, 0]);
+});
+
 Deno.test("simulated link: lower layers' headers take their share of the rate", () => {
   const { arrivals } = stream(1, { rateBps: 8_000_000, headerBytes: 250 }, 2, 0);
   assert.deepEqual(arrivals.map((a) => a.atUs), [1_250, 2_500]);
@@ -148,6 +154,33 @@ Deno.test("simulated link: a rate that changes holds for the next packet on the 
   network.at(500, () => network.linkBetween("a", "b").options = { rateBps: 800_000 });
   network.run(NEVER);
   assert.deepEqual(b.arrivals.map((a) => a.atUs), [1_000, 11_000, 21_000]);
+});
+
+Deno.test("simulated link: without its rate what waits is sent at once", () => {
+  const network = new SimNetwork(1);
+  const b = new Probe();
+  network.addHost("a", new Probe());
+  network.addHost("b", b);
+  network.link("a", "b", { rateBps: 8_000_000 });
+  for (let i = 0; i < 4; i++) network.send("a", "b", new Uint8Array(1_000));
+  network.at(1_500, () => network.linkBetween("a", "b").options = {});
+  network.run(NEVER);
+  assert.deepEqual(b.arrivals.map((a) => a.atUs), [1_000, 2_000, 2_000, 2_000]);
+});
+
+Deno.test("simulated link: a burst of loss ends when it is switched off", () => {
+  const network = new SimNetwork(1);
+  const b = new Probe();
+  network.addHost("a", new Probe());
+  network.addHost("b", b);
+  network.link("a", "b", { burst: { enter: 1, leave: 0 } });
+  network.send("a", "b", new Uint8Array(1));
+  network.at(1, () => {
+    network.linkBetween("a", "b").options = {};
+    network.send("a", "b", new Uint8Array(1));
+  });
+  network.run(NEVER);
+  assert.deepEqual(b.arrivals.map((a) => a.atUs), [1]);
 });
 
 /** Lengths of the runs of numbers that did not arrive. */

@@ -39,6 +39,12 @@ export class MessageReceiver {
     return this.#partial.size;
   }
 
+  get bytesHeld(): number {
+    let bytes = 0;
+    for (const partial of this.#partial.values()) bytes += partial.bytes.length;
+    return bytes;
+  }
+
   /** Whether nothing of this message arrived yet: its total is to be counted. */
   isNew(message: number): boolean {
     return !this.#partial.has(message) && !this.#delivered.contains(message);
@@ -85,8 +91,7 @@ export class MessageReceiver {
 
   /** Forgets incomplete messages; returns how many bytes nobody will get any more. */
   clear(): number {
-    let bytes = 0;
-    for (const partial of this.#partial.values()) bytes += partial.bytes.length;
+    const bytes = this.bytesHeld;
     this.#partial.clear();
     return bytes;
   }

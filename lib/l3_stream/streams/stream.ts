@@ -128,6 +128,12 @@ export class Stream {
   get bufferedBytes(): number {
     return (this.bytesOut ?? this.messagesOut!).bufferedBytes;
   }
+  /** Bytes of the peer's direction that wait to be whole, in order, or read. */
+  get heldBytes(): number {
+    let bytes = this.bytesIn?.bytesHeld ?? this.messagesIn?.bytesHeld ?? 0;
+    for (const message of this.inbox) bytes += message.length;
+    return bytes;
+  }
   get allSent(): boolean {
     return (this.bytesOut ?? this.messagesOut!).allSent;
   }

@@ -1,0 +1,307 @@
+/**
+ * The application of simulations: sends what can be checked. Every byte of a stream and every
+ * message is a function of its place, so a receiver knows at once what is wrong, missing or there
+ * twice. One TaskRunner sits on each end of a connection.
+ */
+import assert from "node:assert/strict";
+import { NexusError } from "../../lib/base/mod.ts";
+import {
+  type Connection,
+  type ConnectionEvent,
+  type Mode,
+  MODE_BEST_EFFORT,
+  MODE_RELIABLE_ORDERED,
+} from "../../lib/l3_stream/mod.ts";
+
+const WRITE_BYTES = 10_000;
+/** A message begins with its number. */
+const MESSAGE_HEAD_BYTES = 4;
+/** Application errors on STREAM_RESET and STREAM_STOP. */
+const RESET_ERROR = 41;
+const STOP_ERROR = 42;
+
+/** Something to send on a stream of its own. */
+export interface Task {
+  mode: Mode;
+  /** Bytes on RO, messages on message streams. */
+  total: number;
+  /** 0…15; default the connection's. */
+  priority?: number;
+  /** Largest message; sizes run from 4 to this. Default 3,000, best effort 1,000. */
+  messageBytesMax?: number;
+  /** The sender gives up once it handed over so much; in units of total. */
+  resetAt?: number;
+}
+
+/** A task on its way. */
+export interface OutgoingTask extends Task {
+  stream: number;
+  sent: number;
+  finished: boolean;
+  /** The peer asked to stop, or we gave up: not everything arrives. */
+  broken: boolean;
+}
+
+/** What arrived on one stream. */
+export interface Incoming {
+  mode: Mode;
+  bytes: number;
+  messages: Set<number>;
+  finished: boolean;
+  /** This end refused it. */
+  stopped: boolean;
+}
+
+/** How an end behaves; all parts may be changed at any time. */
+export interface Behaviour {
+  /** Whether to stop a stream of the peer when it is opened. */
+  refuses: (stream: number) => boolean;
+  /** What to send back on a stream of the peer, in its units; 0: nothing. */
+  replies: (stream: number) => number;
+  /** Does not read when there is something, but when readSome is called. */
+  isSlow: boolean;
+}
+
+/** One end's application. */
+export class TaskRunner implements Behaviour {
+  readonly incoming = new Map<number, Incoming>();
+  /** What this end sends, by stream: its own tasks and its replies. */
+  readonly outgoing = new Map<number, OutgoingTask>();
+  readonly closed: Extract<ConnectionEvent, { type: "closed" }>[] = [];
+  streamsClosed = 0;
+  refuses: (stream: number) => boolean = () => false;
+  replies: (stream: number) => number = () => 0;
+  isSlow = false;
+  readonly #waiting: Task[] = [];
+  /** Streams that a slow reader has not emptied. */
+  readonly #unread = new Set<number>();
+
+  constructor(readonly connection: Connection) {}
+
+  /** Whether everything this end was told to send went into the connection and was finished. */
+  get allSent(): boolean {
+    return this.#waiting.length === 0 &&
+      [...this.outgoing.values()].every(({ finished }) => finished);
+  }
+
+  get hasUnread(): boolean {
+    return this.#unread.size > 0;
+  }
+
+  /** Sends something on a new stream, as soon as one may be opened. */
+  add(...tasks: Task[]): void {
+    this.#waiting.push(...tasks);
+  }
+
+  /** Opens what may be opened; call after the connection's events. */
+  turn(): void {
+    if (this.closed.length > 0) return;
+    while (this.#waiting.length > 0 && this.#openNext());
+  }
+
+  /** A slow reader takes one piece from every stream that has something. */
+  readSome(): void {
+    for (const stream of this.#unread) {
+      if (!this.#readOne(stream)) this.#unread.delete(stream);
+    }
+  }
+
+  /** An event of the connection. */
+  onEvent(event: ConnectionEvent): void {
+    switch (event.type) {
+      case "streamOpened":
+        this.#onOpened(event.stream, event.mode);
+        break;
+      case "readable":
+        this.#expectReply(event.stream);
+        if (this.isSlow) this.#unread.add(event.stream);
+        else while (this.#readOne(event.stream));
+        break;
+      case "peerFinished": {
+        const incoming = this.incoming.get(event.stream);
+        // Our own stream without a reply: nobody waits for it.
+        if (incoming !== undefined) incoming.finished = true;
+        break;
+      }
+      case "writable":
+        this.#pump(this.outgoing.get(event.stream));
+        break;
+      case "reset":
+        assert.ok(event.error === RESET_ERROR || event.error === STOP_ERROR, `${event.error}`);
+        break;
+      case "stopped": {
+        assert.equal(event.error, STOP_ERROR);
+        const task = this.outgoing.get(event.stream);
+        if (task !== undefined) task.finished = task.broken = true;
+        break;
+      }
+      case "streamClosed":
+        this.streamsClosed++;
+        break;
+      case "closed":
+        this.closed.push(event);
+        break;
+    }
+  }
+
+  // ---- in ---------------------------------------------------------------------------------
+
+  #onOpened(stream: number, mode: Mode): void {
+    assert.ok(!this.incoming.has(stream), `stream ${stream} opened twice`);
+    const stopped = this.refuses(stream);
+    this.#expect(stream, mode).stopped = stopped;
+    if (stopped) this.connection.stop(stream, STOP_ERROR);
+    const total = this.replies(stream);
+    if (total === 0) this.connection.finish(stream);
+    else this.#start({ mode, total }, stream);
+  }
+
+  /** The peer answers on a stream of ours. */
+  #expectReply(stream: number): void {
+    const task = this.outgoing.get(stream);
+    if (task !== undefined && !this.incoming.has(stream)) this.#expect(stream, task.mode);
+  }
+
+  #expect(stream: number, mode: Mode): Incoming {
+    const incoming = {
+      mode,
+      bytes: 0,
+      messages: new Set<number>(),
+      finished: false,
+      stopped: false,
+    };
+    this.incoming.set(stream, incoming);
+    return incoming;
+  }
+
+  /** Reads one piece or message; false: there was none. */
+  #readOne(stream: number): boolean {
+    const incoming = this.incoming.get(stream);
+    if (incoming === undefined) assert.fail(`stream ${stream}: something came that nobody sent`);
+    if (incoming.mode !== MODE_RELIABLE_ORDERED) {
+      const message = this.connection.readMessage(stream);
+      if (message !== undefined) onMessage(stream, incoming, message);
+      return message !== undefined;
+    }
+    const piece = this.connection.read(stream);
+    if (piece === undefined) return false;
+    for (let i = 0; i < piece.length; i++) {
+      if (piece[i] !== streamByte(stream, incoming.bytes + i)) {
+        assert.fail(`stream ${stream}: byte ${incoming.bytes + i} is wrong`);
+      }
+    }
+    incoming.bytes += piece.length;
+    return true;
+  }
+
+  // ---- out --------------------------------------------------------------------------------
+
+  #openNext(): boolean {
+    const { mode, priority } = this.#waiting[0];
+    let stream;
+    try {
+      stream = this.connection.openStream(mode, priority);
+    } catch (error) {
+      if (isCode(error, "STREAM_LIMIT") || isCode(error, "CLOSED")) return false;
+      throw error;
+    }
+    this.#start(this.#waiting.shift()!, stream);
+    return true;
+  }
+
+  #start(given: Task, stream: number): void {
+    const task = { ...given, stream, sent: 0, finished: false, broken: false };
+    this.outgoing.set(stream, task);
+    this.#pump(task);
+  }
+
+  #pump(task: OutgoingTask | undefined): void {
+    if (task === undefined || task.finished) return;
+    while (task.sent < task.total) {
+      if (task.sent >= (task.resetAt ?? Infinity)) {
+        task.finished = task.broken = true;
+        this.connection.reset(task.stream, RESET_ERROR);
+        return;
+      }
+      const isOrdered = task.mode === MODE_RELIABLE_ORDERED;
+      try {
+        if (!(isOrdered ? this.#write(task) : this.#sendMessage(task))) return;
+      } catch (error) {
+        // The event that tells why is still in the queue; without it the task never finishes.
+        if (isCode(error, "STREAM_CLOSED") || isCode(error, "CLOSED")) return;
+        throw error;
+      }
+    }
+    task.finished = true;
+    this.connection.finish(task.stream);
+  }
+
+  #write(task: OutgoingTask): boolean {
+    const bytes = new Uint8Array(Math.min(WRITE_BYTES, task.total - task.sent));
+    for (let i = 0; i < bytes.length; i++) bytes[i] = streamByte(task.stream, task.sent + i);
+    const taken = this.connection.write(task.stream, bytes);
+    task.sent += taken;
+    return taken === bytes.length;
+  }
+
+  #sendMessage(task: OutgoingTask): boolean {
+    const bytesMax = task.messageBytesMax ?? (task.mode === MODE_BEST_EFFORT ? 1_000 : 3_000);
+    const length = streamByte(task.stream, task.sent) * bytesMax >> 8;
+    const bytes = new Uint8Array(Math.max(MESSAGE_HEAD_BYTES, length));
+    for (let i = MESSAGE_HEAD_BYTES; i < bytes.length; i++) {
+      bytes[i] = streamByte(task.stream + task.sent, i);
+    }
+    new DataView(bytes.buffer).setUint32(0, task.sent);
+    if (!this.connection.sendMessage(task.stream, bytes)) return false;
+    task.sent++;
+    return true;
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof NexusError && error.code === code;
+}
+
+function onMessage(stream: number, incoming: Incoming, bytes: Uint8Array): void {
+  assert.ok(
+    bytes.length >= MESSAGE_HEAD_BYTES,
+    `stream ${stream}: message of ${bytes.length} bytes`,
+  );
+  const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+  assert.ok(!incoming.messages.has(number), `stream ${stream}: message ${number} came twice`);
+  incoming.messages.add(number);
+  for (let i = MESSAGE_HEAD_BYTES; i < bytes.length; i++) {
+    if (bytes[i] !== streamByte(stream + number, i)) {
+      assert.fail(`stream ${stream}: byte ${i} of message ${number} is wrong`);
+    }
+  }
+  incoming.bytes += bytes.length;
+}
+
+/** The byte at an offset of a stream: cheap, and no two streams or distances look alike. */
+export function streamByte(stream: number, offset: number): number {
+  return (Math.imul(offset ^ Math.imul(stream, 0x85ebca6b), 0x9e3779b1) >>> 21) & 0xff;
+}
+
+/** All that `sender` sent whole is at `receiver`, in the way its mode promises, and nothing else. */
+export function checkArrived(sender: TaskRunner, receiver: TaskRunner): void {
+  for (const { stream, mode, total, broken } of sender.outgoing.values()) {
+    const incoming = receiver.incoming.get(stream);
+    if (broken || incoming?.stopped) continue;
+    if (mode === MODE_BEST_EFFORT) {
+      if (incoming === undefined) continue;
+      // At most once was checked when they came.
+      for (const number of incoming.messages) {
+        assert.ok(number < total, `stream ${stream}: message ${number} was never sent`);
+      }
+    } else {
+      if (incoming === undefined) assert.fail(`stream ${stream} did not arrive`);
+      const amount = mode === MODE_RELIABLE_ORDERED ? incoming.bytes : incoming.messages.size;
+      assert.equal(amount, total, `amount on stream ${stream} of mode ${mode}`);
+    }
+    assert.equal(incoming.finished, true, `end of stream ${stream}`);
+  }
+  for (const stream of receiver.incoming.keys()) {
+    assert.ok(sender.outgoing.has(stream), `stream ${stream} was never sent`);
+  }
+}
