@@ -6,7 +6,7 @@
 import { NEVER, type RandomFill } from "../base/mod.ts";
 import { AckTracker } from "./acks.ts";
 import { MAX_ACK_DELAY_US_DEFAULT, type StreamConfig } from "./config.ts";
-import { createCongestion } from "./congestion/mod.ts";
+import { type CongestionController, createCongestion } from "./congestion/mod.ts";
 import { PacketNumbers } from "./packet_numbers.ts";
 import { PathMtu } from "./path_mtu.ts";
 import type { PathValidation } from "./path_validation.ts";
@@ -42,6 +42,7 @@ export class Path {
   readonly mtu: PathMtu;
   readonly ecn: EcnValidation;
   readonly #config: StreamConfig;
+  readonly #random: RandomFill;
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
   /**
@@ -67,6 +68,7 @@ export class Path {
   constructor(options: PathOptions) {
     const { config } = options;
     this.#config = config;
+    this.#random = options.random;
     this.id = options.id;
     this.localConnectionId = options.localConnectionId;
     this.peerConnectionId = options.peerConnectionId;
@@ -78,7 +80,7 @@ export class Path {
     this.acks = new AckTracker(config.maxAckDelayUs);
     this.rtt = new RttEstimator(config.initialRttUs);
     this.recovery = new LossRecovery<SentFrames>({
-      congestion: createCongestion(config.congestion, { datagramBytes: this.mtu.frameBytes }),
+      congestion: this.#newCongestion(),
       rtt: this.rtt,
       maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
     });
@@ -114,10 +116,15 @@ export class Path {
     if (isSameHost) return recovery.onPathChange(recovery.congestion);
     mtu.reset();
     this.rtt.reset(rttUs);
-    const { congestion, ecn } = this.#config;
-    recovery.onPathChange(createCongestion(congestion, { datagramBytes: mtu.frameBytes }));
+    recovery.onPathChange(this.#newCongestion());
     recovery.markedFrom = this.numbers.next;
-    this.ecn.reset(ecn, this.numbers.next);
+    this.ecn.reset(this.#config.ecn, this.numbers.next);
+  }
+
+  #newCongestion(): CongestionController {
+    const { frameBytes } = this.mtu;
+    const options = { datagramBytes: frameBytes, random: this.#random };
+    return createCongestion(this.#config.congestion, options);
   }
 
   /** Whether something is to be sent on this path only. */

@@ -7,7 +7,12 @@
  * DATA_ACK; onTimeout when timeoutUs has come. Times are microseconds.
  */
 import { NEVER } from "../base/mod.ts";
-import { type CongestionController, initialWindowBytes, Pacer } from "./congestion/mod.ts";
+import {
+  type CongestionController,
+  type DeliveryRate,
+  initialWindowBytes,
+  Pacer,
+} from "./congestion/mod.ts";
 import { RangeSet } from "./ranges.ts";
 import type { RttEstimator } from "./rtt.ts";
 import { IN_FLIGHT, SentPackets } from "./sent_packets.ts";
@@ -108,6 +113,7 @@ export class LossRecovery<F> {
 
   readonly #packets = new SentPackets<F>();
   #pacer: Pacer;
+  #rate: DeliveryRate | undefined;
   #bytesInFlight = 0;
   #nextPacketNumber = 0;
   #largestAcked = -1;
@@ -148,6 +154,7 @@ export class LossRecovery<F> {
     },
   ) {
     this.congestion = congestion;
+    this.#rate = congestion.rate;
     this.rtt = rtt;
     this.maxAckDelayUs = maxAckDelayUs;
     this.#pacer = new Pacer(initialWindowBytes(congestion.datagramBytes));
@@ -186,6 +193,7 @@ export class LossRecovery<F> {
    */
   onPathChange(congestion: CongestionController): void {
     this.congestion = congestion;
+    this.#rate = congestion.rate;
     this.#pacer = new Pacer(initialWindowBytes(congestion.datagramBytes));
     this.#packets.forgetBytes();
     this.#bytesInFlight = 0;
@@ -225,8 +233,9 @@ export class LossRecovery<F> {
       this.#clearSentUs[packetNumber & (CLEAR_KEPT - 1)] = nowUs;
       return;
     }
-    this.#takeOff(bytes, nowUs);
+    const inFlightBytes = this.#takeOff(bytes, nowUs);
     this.#packets.push(packetNumber, nowUs, bytes, frames);
+    this.#noteRate(inFlightBytes, nowUs);
   }
 
   /** Records a packet whose only ack-eliciting content is a range of bytes of a stream (not 0). */
@@ -239,8 +248,9 @@ export class LossRecovery<F> {
     nowUs: number,
   ): void {
     this.#takeNumbers(packetNumber, 1);
-    this.#takeOff(bytes, nowUs);
+    const inFlightBytes = this.#takeOff(bytes, nowUs);
     this.#packets.pushData(packetNumber, nowUs, bytes, stream, offset, length);
+    this.#noteRate(inFlightBytes, nowUs);
   }
 
   /**
@@ -258,20 +268,14 @@ export class LossRecovery<F> {
     lengthLast: number = lengthEach,
   ): void {
     this.#takeNumbers(firstPacketNumber, count);
-    this.#takeOff(count * bytesEach - (lengthEach - lengthLast), nowUs);
-    const last = count - 1;
-    for (let i = 0; i < last; i++) {
+    const inFlightBytes = this.#takeOff(count * bytesEach - (lengthEach - lengthLast), nowUs);
+    for (let i = 0; i < count; i++) {
+      const length = i < count - 1 ? lengthEach : lengthLast;
+      const bytes = bytesEach - (lengthEach - length);
       const at = offset + i * lengthEach;
-      this.#packets.pushData(firstPacketNumber + i, nowUs, bytesEach, stream, at, lengthEach);
+      this.#packets.pushData(firstPacketNumber + i, nowUs, bytes, stream, at, length);
+      this.#noteRate(inFlightBytes + i * bytesEach, nowUs);
     }
-    this.#packets.pushData(
-      firstPacketNumber + last,
-      nowUs,
-      bytesEach - (lengthEach - lengthLast),
-      stream,
-      offset + last * lengthEach,
-      lengthLast,
-    );
   }
 
   #takeNumbers(first: number, count: number): void {
@@ -282,12 +286,31 @@ export class LossRecovery<F> {
     this.stats.sent += count;
   }
 
-  /** `bytes` of ack-eliciting packets leave now. */
-  #takeOff(bytes: number, nowUs: number): void {
-    this.congestion.onSent(bytes, this.#bytesInFlight, nowUs);
+  /** `bytes` of ack-eliciting packets leave now; how many were in flight before. */
+  #takeOff(bytes: number, nowUs: number): number {
+    const inFlightBytes = this.#bytesInFlight;
+    this.congestion.onSent(bytes, inFlightBytes, nowUs);
     this.#pacer.onSent(bytes, this.congestion.pacingRate(this.rtt), nowUs);
-    this.#bytesInFlight += bytes;
+    this.#bytesInFlight = inFlightBytes + bytes;
     this.#lastElicitingSentUs = nowUs;
+    return inFlightBytes;
+  }
+
+  /** For the newest packet, `inFlightBytes` being there before it. */
+  #noteRate(inFlightBytes: number, nowUs: number): void {
+    if (this.#rate === undefined) return;
+    const { head, tail } = this.#packets;
+    const bytes = this.#packets.bytes(tail - 1);
+    this.#rate.onSent(tail - 1, head, bytes, inFlightBytes, nowUs);
+  }
+
+  /**
+   * There is nothing to send though window and pacing would let it out: rates measured now say
+   * what the application did, not what the path can (draft-ietf-ccwg-bbr §4.1.2.4).
+   */
+  onNothingToSend(): void {
+    if (this.#rate === undefined || this.#bytesInFlight >= this.congestion.windowBytes) return;
+    this.#rate.markAppLimited(this.#bytesInFlight);
   }
 
   /** Takes an acknowledgement; 0: good, -1: it acknowledges a packet that was never sent. */
@@ -296,17 +319,20 @@ export class LossRecovery<F> {
     const isNewLargest = ack.largest > this.#largestAcked;
     if (isNewLargest) this.#largestAcked = ack.largest;
 
-    // The sample comes first: window growth and loss delay below use it.
+    this.#rate?.begin();
+    // The round-trip sample comes first: window growth and loss delay below use it.
     const largestSentUs = this.#sampleRtt(ack, isNewLargest, nowUs);
     const newlyAcked = this.#takeAcked(ack, nowUs, sink);
     if (
       ack.ce !== undefined && ack.ce > this.#ce && isNewLargest && !Number.isNaN(largestSentUs)
     ) {
+      const marks = ack.ce - this.#ce;
       this.#ce = ack.ce;
-      if (this.congestion.onEcnCe(largestSentUs, nowUs)) this.#beginEpisode();
+      if (this.congestion.onEcnCe(largestSentUs, nowUs, marks)) this.#beginEpisode();
     }
     if (newlyAcked > 0 || isNewLargest) {
       this.#detectLost(nowUs, sink);
+      if (newlyAcked > 0) this.#finishRate(nowUs);
       this.#ptoCount = 0;
       this.#packets.forgetLost(
         LOST_KEPT_MAX,
@@ -314,6 +340,15 @@ export class LossRecovery<F> {
       );
     }
     return 0;
+  }
+
+  #finishRate(nowUs: number): void {
+    const rate = this.#rate;
+    if (rate === undefined) return;
+    rate.finish(this.rtt.minUs);
+    if (rate.sample.hasData) {
+      this.congestion.onSample!(rate.sample, this.#bytesInFlight, nowUs);
+    }
   }
 
   /** When onTimeout wants to be called; NEVER when no ack-eliciting packet is in flight. */
@@ -432,8 +467,10 @@ export class LossRecovery<F> {
         if (packetNumber >= this.markedFrom) marked++;
         if (bytes > bytesLargest) bytesLargest = bytes;
         const isLate = packets.state(at) !== IN_FLIGHT;
-        if (isLate) this.#onLateAck(at);
-        else {
+        if (isLate) {
+          this.#rate?.onLateAcked(bytes);
+          this.#onLateAck(at);
+        } else {
           const sentUs = packets.sentUs(at);
           const used = windowUsed || packetNumber < this.#windowUsedBelow;
           if (sentUs !== ackedSentUs || used !== ackedUsed) {
@@ -445,6 +482,7 @@ export class LossRecovery<F> {
             ackedUsed = used;
           }
           ackedBytes += bytes;
+          if (bytes > 0) this.#rate?.onAcked(at, packetNumber, bytes, sentUs, nowUs);
           this.#bytesInFlight -= bytes;
           this.stats.acked++;
         }
@@ -539,7 +577,12 @@ export class LossRecovery<F> {
       if (this.#extendsRun(at, sentUs)) persistent = true;
       packets.lose(nowUs);
       if (packets.bytes(at) === 0) continue;
-      lostBytes += packets.bytes(at);
+      const bytes = packets.bytes(at);
+      lostBytes += bytes;
+      if (this.#rate !== undefined) {
+        const packet = this.#rate.onLost(at, packetNumber, bytes, sentUs);
+        this.congestion.onPacketLost!(packet, nowUs);
+      }
       largestLostSentUs = sentUs;
       this.stats.lost++;
     }

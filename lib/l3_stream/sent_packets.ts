@@ -45,6 +45,10 @@ export class SentPackets<F> {
   #inFlightCount = 0;
   #lostCount = 0;
 
+  /** Oldest entry that is kept. */
+  get head(): number {
+    return this.#head;
+  }
   /** First entry that may be in flight. */
   get flight(): number {
     return this.#flight;

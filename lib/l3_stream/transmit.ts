@@ -289,7 +289,11 @@ export class Transmitter {
     path.pacingUs = NEVER;
     if (path.probes > 0) return true;
     const hasWork = path.hasWork || (path === core.primary && core.hasWork);
-    if (!hasWork || !path.recovery.canSend(frameBytes)) return false;
+    if (!hasWork) {
+      path.recovery.onNothingToSend();
+      return false;
+    }
+    if (!path.recovery.canSend(frameBytes)) return false;
     const delayUs = path.recovery.pacingDelayUs(frameBytes, core.nowUs);
     if (delayUs <= 0) return true;
     path.pacingUs = core.nowUs + delayUs;

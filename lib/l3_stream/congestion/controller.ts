@@ -1,5 +1,7 @@
 /** What every congestion controller offers to loss recovery, and the constants they share. */
+import type { RandomFill } from "../../base/mod.ts";
 import type { RttEstimator } from "../rtt.ts";
+import type { DeliveryRate, LostPacket, RateSample } from "./delivery_rate.ts";
 
 /** RFC 9002 §7.2: start with ten packets, but not more than the larger of 14,720 bytes or two. */
 export function initialWindowBytes(datagramBytes: number): number {
@@ -20,15 +22,18 @@ export interface CongestionOptions {
   datagramBytes: number;
   /** Upper bound of the window. Default WINDOW_BYTES_MAX. */
   windowBytesMax?: number;
+  /** Lets controllers that probe in turns avoid doing so in step; default: fixed turns. */
+  random?: RandomFill;
 }
 
 /**
  * One sender's congestion window. Loss recovery calls it; it never looks at packets itself. Times
  * are microseconds of the connection's monotonic clock. Calls for one ACK come in this order:
- * onRtt (when it gave a sample), onAck per packet, onEcnCe, onLoss.
+ * onRtt (when it gave a sample), onAck per packets sent at one time, onEcnCe, onPacketLost per
+ * packet, onLoss, onSample. A controller with a `rate` has onPacketLost and onSample as well.
  */
 export interface CongestionController {
-  /** "cubic" or "newreno". */
+  /** One of CONGESTION_NAMES. */
   readonly name: string;
   /** Bytes that may be in flight. */
   readonly windowBytes: number;
@@ -64,10 +69,20 @@ export interface CongestionController {
   ): boolean;
   /** Every packet whose loss caused the last congestion event arrived after all: take it back. */
   onSpuriousLoss(): void;
-  /** The peer saw CE marks on packets up to one sent at `sentUs`; true: began a congestion event. */
-  onEcnCe(sentUs: number, nowUs: number): boolean;
+  /**
+   * The peer saw `marks` more CE marks, on packets up to one sent at `sentUs`; true: began a
+   * congestion event.
+   */
+  onEcnCe(sentUs: number, nowUs: number, marks: number): boolean;
   /** Bytes per second to send at, so that a window spreads over its round trip (RFC 9002 §7.7). */
   pacingRate(rtt: RttEstimator): number;
+
+  /** Delivery-rate samples, if the controller wants them; loss recovery keeps them. */
+  readonly rate?: DeliveryRate;
+  /** With `rate`: one packet was declared lost. */
+  onPacketLost?(packet: LostPacket, nowUs: number): void;
+  /** With `rate`: the last call for an ACK of something new, `inFlightBytes` being left. */
+  onSample?(sample: RateSample, inFlightBytes: number, nowUs: number): void;
 }
 
 /** RFC 9002 §7.7: pace slightly faster than window per round trip, so that it stays filled. */
