@@ -9,7 +9,7 @@
  *     tcp-ping PORT COUNT             the same over the runtime's TCP
  */
 import { openUdpNativePort, type UdpNativePort } from "../lib/io/udp_native_port.ts";
-import { buildFrame, Burst, HEADROOM_BYTES, Pool } from "../lib/l1_link/mod.ts";
+import { buildFrame, Burst, OVERLAY_BYTES, Pool, SLOT_BYTES } from "../lib/l1_link/mod.ts";
 import { median } from "./row.ts";
 
 const VNI = 1;
@@ -21,8 +21,6 @@ const WINDOW_BYTES = 2 * 1024 * 1024;
 const STALL_MS = 50;
 /** Bytes of a train: the largest IP packet less IPv6 and UDP headers. */
 const TRAIN_BYTES_MAX = 65_487;
-/** Room for whole trains of 1,422-byte frames, and for longer frames. */
-const SLOT_BYTES = { small: 2048, jumbo: 9216 };
 
 const roles: Record<string, (...args: number[]) => Promise<void>> = {
   rx: receive,
@@ -33,18 +31,19 @@ const roles: Record<string, (...args: number[]) => Promise<void>> = {
   "tcp-echo": tcpEcho,
   "tcp-ping": tcpPing,
 };
-function open(spinUsMax = 0, slotBytes = SLOT_BYTES.jumbo): Promise<UdpNativePort> {
-  const pool = new Pool({ slotBytes, slots: 256 });
-  return openUdpNativePort({ listen: { host: "127.0.0.1", port: 0 }, vni: VNI, pool, spinUsMax });
-}
-
-/** The class that a node would use: frames that lie close together stay in the caches. */
-function slotFor(frameBytes: number): number {
-  return frameBytes + HEADROOM_BYTES <= SLOT_BYTES.small ? SLOT_BYTES.small : SLOT_BYTES.jumbo;
+function open(spinUsMax = 0): Promise<UdpNativePort> {
+  const pool = new Pool({ slotBytes: SLOT_BYTES.large, slots: 64 });
+  return openUdpNativePort({
+    listen: { host: "127.0.0.1", port: 0 },
+    vni: VNI,
+    pool,
+    spinUsMax,
+    trains: true,
+  });
 }
 
 async function receive(frameBytes: number, seconds: number): Promise<void> {
-  const port = await open(0, slotFor(frameBytes));
+  const port = await open();
   console.log(port.localAddress.port);
   const burst = new Burst();
   const begin = performance.now();
@@ -58,7 +57,7 @@ async function receive(frameBytes: number, seconds: number): Promise<void> {
     const now = performance.now();
     if (count > 0) {
       if (first === 0) first = now;
-      for (let i = 0; i < count; i++) bytes += burst.length[i];
+      for (let i = 0; i < count; i++) bytes += frameBytesOf(burst, i);
       port.pool.commit(burst.slot, count, 0);
       last = now;
       for (; bytes - credited >= CREDIT_BYTES; credited += CREDIT_BYTES) {
@@ -73,34 +72,42 @@ async function receive(frameBytes: number, seconds: number): Promise<void> {
   console.log(`${bytes} ${(last - first) / 1000}`);
 }
 
-/** Fills bursts with one train of frames from slots that hold them already. */
+/** Fills bursts with one train of frames, back to back in a slot that holds them already. */
 class Trains {
   readonly burst = new Burst();
-  readonly #slots = new Int32Array(64);
   readonly frames: number;
 
   constructor(readonly port: UdpNativePort, readonly peer: number, readonly frameBytes: number) {
     const { pool } = port;
     const frame = buildFrame({}, [], new Uint8Array(frameBytes - 68));
-    for (let slot = 0; slot < pool.slots; slot++) pool.bytes.set(frame, pool.frameOffsetOf(slot));
-    this.frames = Math.min(64, Math.floor(TRAIN_BYTES_MAX / (frameBytes + 8)));
+    this.frames = Math.min(64, Math.floor(TRAIN_BYTES_MAX / (frameBytes + OVERLAY_BYTES)));
+    for (let slot = 0; slot < pool.slots; slot++) {
+      for (let i = 0; i < this.frames; i++) pool.bytes.set(frame, this.#frameAt(slot, i));
+    }
+  }
+
+  #frameAt(slot: number, i: number): number {
+    return this.port.pool.frameOffsetOf(slot) + i * (this.frameBytes + OVERLAY_BYTES);
   }
 
   send(): void {
     const { burst, port: { pool }, frames } = this;
-    pool.reserve(this.#slots, frames);
+    const slot = pool.alloc();
+    const segment = this.frameBytes + OVERLAY_BYTES;
+    const bytes = frames * segment - OVERLAY_BYTES;
     burst.clear();
-    for (let i = 0; i < frames; i++) {
-      const slot = this.#slots[i];
-      burst.push(slot, pool.frameOffsetOf(slot), this.frameBytes, 0, this.peer);
-    }
-    const taken = this.port.txBurst(burst);
-    if (taken < frames) pool.commit(this.#slots.subarray(taken), frames - taken, 0);
+    burst.push(slot, pool.frameOffsetOf(slot), bytes, 0, this.peer, segment);
+    if (this.port.txBurst(burst) === 0) pool.free(slot);
   }
 }
 
+/** Frame bytes of a descriptor, overlays left out. */
+function frameBytesOf(burst: Burst, i: number): number {
+  return burst.length[i] - (burst.framesAt(i) - 1) * OVERLAY_BYTES;
+}
+
 async function transmit(to: number, frameBytes: number, seconds: number): Promise<void> {
-  const port = await open(0, slotFor(frameBytes));
+  const port = await open();
   const trains = new Trains(port, port.peer({ host: "127.0.0.1", port: to }), frameBytes);
   const credits = new Burst();
   let ahead = 0;
@@ -120,8 +127,7 @@ async function transmit(to: number, frameBytes: number, seconds: number): Promis
 }
 
 async function both(frameBytes: number, seconds: number): Promise<void> {
-  const slot = slotFor(frameBytes);
-  const [from, to] = [await open(0, slot), await open(0, slot)];
+  const [from, to] = [await open(), await open()];
   const trains = new Trains(from, from.peer(to.localAddress), frameBytes);
   const burst = new Burst();
   const begin = performance.now();
@@ -130,14 +136,14 @@ async function both(frameBytes: number, seconds: number): Promise<void> {
   for (; now < begin + 1000 * seconds; now = performance.now()) {
     trains.send();
     to.rxBurst(burst);
-    for (let i = 0; i < burst.count; i++) bytes += burst.length[i];
+    for (let i = 0; i < burst.count; i++) bytes += frameBytesOf(burst, i);
     to.pool.commit(burst.slot, burst.count, 0);
   }
   console.log(`${bytes} ${(now - begin) / 1000}`);
 }
 
 async function echo(spinUs: number): Promise<void> {
-  const port = await open(spinUs, SLOT_BYTES.small);
+  const port = await open(spinUs);
   console.log(port.localAddress.port);
   const burst = new Burst();
   for (;;) {
@@ -147,7 +153,7 @@ async function echo(spinUs: number): Promise<void> {
 }
 
 async function ping(to: number, spinUs: number, count: number): Promise<void> {
-  const port = await open(spinUs, SLOT_BYTES.small);
+  const port = await open(spinUs);
   const peer = port.peer({ host: "127.0.0.1", port: to });
   const frame = buildFrame({}, [], new Uint8Array(PAYLOAD_BYTES));
   const burst = new Burst();

@@ -3,7 +3,10 @@ import { openIsal } from "./libisal.ts";
 import { builtFile, openLibrary } from "./locate.ts";
 
 /** NX_ABI_VERSION of the header that this file was written for. */
-export const NX_ABI_VERSION = 2;
+export const NX_ABI_VERSION = 3;
+
+/** Slots that one receive can use. */
+export const NX_RX_SLOTS_MAX = 16;
 
 /** Bits of nx_features. */
 export const NxFeature = {
@@ -25,6 +28,7 @@ export const NxOpen = {
   NO_TIMESTAMPS: 8,
   PMTU_DO: 16,
   CHECK_CRC: 32,
+  TRAINS: 64,
 } as const;
 
 /** Events of nx_wait and nx_arm. */
@@ -76,7 +80,7 @@ const symbols = {
   nx_local_address: { parameters: ["i32", "buffer"], result: "i32" },
   nx_peer: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   nx_peer_address: { parameters: ["i32", "i32", "buffer"], result: "i32" },
-  nx_rx_burst: { parameters: ["i32", "buffer", "u32", "u32"], result: "i32" },
+  nx_rx_burst: { parameters: ["i32", "buffer", "buffer", "u32", "u32"], result: "i32" },
   nx_tx_burst: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   nx_wait: { parameters: ["i32", "u32", "u32"], result: "i32" },
   nx_arm: { parameters: ["i32", "u32"], result: "i32" },

@@ -16,10 +16,12 @@
 #define NX_API __attribute__((visibility("default")))
 
 /* Raised whenever anything in this file changes; the TypeScript side refuses another number. */
-#define NX_ABI_VERSION 2u
+#define NX_ABI_VERSION 3u
 
 /* Frames in one burst (BURST_FRAMES_MAX). */
 #define NX_BURST_FRAMES_MAX 64
+/* Slots that one receive can use: each holds a datagram or a train of them. */
+#define NX_RX_SLOTS_MAX 16
 
 /* Bits of nx_features: what the library was built with and this CPU can run. */
 #define NX_FEATURE_UDP 1u       /* always */
@@ -32,11 +34,16 @@
 struct nx_burst {
 	int32_t slot[NX_BURST_FRAMES_MAX];
 	uint32_t offset[NX_BURST_FRAMES_MAX]; /* of the frame in the pool */
-	uint32_t length[NX_BURST_FRAMES_MAX]; /* of the frame */
+	uint32_t length[NX_BURST_FRAMES_MAX]; /* of the frame, or of all of a train with overlays between */
 	uint32_t flags[NX_BURST_FRAMES_MAX];
 	int32_t peer[NX_BURST_FRAMES_MAX];
 	uint32_t time_high[NX_BURST_FRAMES_MAX]; /* receive time, ns since the epoch; 0: unknown */
 	uint32_t time_low[NX_BURST_FRAMES_MAX];
+	/*
+	 * A train: frames of one length (the last may be shorter), this many bytes from one to the
+	 * next, with an overlay before each. 0: a single frame.
+	 */
+	uint32_t segment[NX_BURST_FRAMES_MAX];
 };
 
 /* Bits of nx_burst.flags. */
@@ -52,6 +59,7 @@ struct nx_burst {
 #define NX_OPEN_NO_TIMESTAMPS 8u /* no receive times */
 #define NX_OPEN_PMTU_DO 16u      /* obey the kernel's path MTU instead of probing past it */
 #define NX_OPEN_CHECK_CRC 32u    /* check the CRC of each received frame (NX_DESC_CRC_BAD) */
+#define NX_OPEN_TRAINS 64u       /* give trains as one descriptor each; their CRC is not checked */
 
 #define NX_HOST_BYTES 64 /* longest numeric host with zone, and its NUL */
 
@@ -112,13 +120,12 @@ NX_API int32_t nx_peer(int32_t port, const char *host, uint32_t udp_port);
 /* The address behind a number; -ENOENT when it is forgotten. */
 NX_API int32_t nx_peer_address(int32_t port, int32_t peer, char *host);
 /*
- * Fills the burst with frames that have arrived and returns their number. Slots for them stand in
- * burst.slot[0 … offered-1]; those not used stand behind the frames afterwards. Fewer than a full
- * burst of slots means that the pool is empty: frames without a slot are dropped. With an empty
- * socket it looks again for up to spin_us microseconds.
+ * Fills the burst with frames that have arrived and returns their number. `slots` are free ones, up
+ * to NX_RX_SLOTS_MAX; several frames may share one. None at all means that the pool is empty: frames
+ * are dropped. With an empty socket it looks again for up to spin_us microseconds.
  */
-NX_API int32_t nx_rx_burst(int32_t port, struct nx_burst *burst, uint32_t offered,
-			   uint32_t spin_us);
+NX_API int32_t nx_rx_burst(int32_t port, struct nx_burst *burst, const int32_t *slots,
+			   uint32_t offered, uint32_t spin_us);
 /*
  * Sends frames 0 … count-1 and returns how many it took: the caller frees their slots. Fewer than
  * count: the socket is full.

@@ -16,29 +16,23 @@
 #define NX_DATAGRAM_BYTES_MAX 65507u
 
 /* Messages of one receive call: enough to hide the call, few enough for their staging memory. */
-#define NX_RX_MESSAGES 16
+#define NX_RX_MESSAGES NX_RX_SLOTS_MAX
 /* The same while few come. */
 #define NX_RX_MESSAGES_FEW 4
 /* Staging of one message: more than any datagram or coalesced train. */
 #define NX_STAGE_BYTES 65536u
 
-/*
- * One message as received. Its first slot_count × piece bytes lie in slots, `piece` bytes each
- * (overlay NX_OVERLAY_BYTES before the frame offset); the rest lies in `stage`, at the place it
- * would have if the whole message lay there.
- */
+/* One message as received: a datagram, or a train of `segment` bytes each (the last may be shorter). */
 struct nx_rx_message {
+	int32_t slot; /* where it lies; -1: in `stage` */
 	uint8_t *stage;
-	uint32_t slot_count;
-	uint32_t piece;
 	uint32_t length;
-	uint32_t segment; /* bytes of each datagram of a train; = length for a single one */
+	uint32_t segment; /* = length for a single one */
 	uint32_t next;    /* first segment that is not delivered yet */
 	uint32_t ecn;
 	uint32_t time_high, time_low;
 	int32_t peer; /* -1 until the first good frame */
 	struct nx_address source;
-	int32_t slots[NX_BURST_FRAMES_MAX];
 };
 
 struct nx_rx {
@@ -46,9 +40,11 @@ struct nx_rx {
 	uint8_t *stages;
 	uint32_t count; /* messages received, of which those from `next` on are not delivered */
 	uint32_t next;
-	uint32_t train_segment;  /* datagram length of the last train, 0 when the last was none */
-	uint32_t train_segments; /* how many it had */
+	uint32_t train_segments; /* of the last message */
 	uint32_t wanted;         /* messages that the next call asks for */
+	/* Slots that this call was offered and how many of them hold a message. */
+	const int32_t *slots;
+	uint32_t offered, used;
 };
 
 struct nx_port {
@@ -58,6 +54,7 @@ struct nx_port {
 	uint32_t frame_bytes_max;
 	bool gso;
 	bool check_crc;
+	bool trains; /* received as one descriptor each */
 	int waker_fd; /* epoll of the waker, -1 none */
 	uint32_t tag;
 	uint32_t bytes_length; /* of pool.bytes */
@@ -78,7 +75,8 @@ int nx_steer(int fd, uint32_t ports);
 /* udp_rx.c */
 int nx_udp_rx_open(struct nx_port *port);
 void nx_udp_rx_close(struct nx_port *port);
-uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, uint32_t offered);
+uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *slots,
+		   uint32_t offered);
 /* The cursor over received messages, without the socket: what fuzzing drives. */
 uint32_t nx_rx_deliver(struct nx_port *port, struct nx_rx_message *message, struct nx_burst *burst,
 		       uint32_t out);

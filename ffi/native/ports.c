@@ -59,6 +59,7 @@ int32_t nx_open(const struct nx_open_options *options, uint8_t *bytes, uint32_t 
 	port->vni = options->vni;
 	port->tag = options->tag;
 	port->check_crc = options->flags & NX_OPEN_CHECK_CRC;
+	port->trains = options->flags & NX_OPEN_TRAINS;
 	port->bytes_length = bytes_length;
 	port->pool = (struct nx_pool){
 		.bytes = bytes,
@@ -125,19 +126,20 @@ static uint64_t now_ns(void)
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-int32_t nx_rx_burst(int32_t handle, struct nx_burst *burst, uint32_t offered, uint32_t spin_us)
+int32_t nx_rx_burst(int32_t handle, struct nx_burst *burst, const int32_t *slots, uint32_t offered,
+		    uint32_t spin_us)
 {
 	struct nx_port *port = nx_handle_get(&ports, handle);
 	if (port == NULL) return -EBADF;
-	for (uint32_t i = 0; i < offered && i < NX_BURST_FRAMES_MAX; i++)
-		if ((uint32_t)burst->slot[i] >= port->pool.slots) return -EINVAL;
-	uint32_t count = nx_udp_rx(port, burst, offered);
+	for (uint32_t i = 0; i < offered && i < NX_RX_SLOTS_MAX; i++)
+		if ((uint32_t)slots[i] >= port->pool.slots) return -EINVAL;
+	uint32_t count = nx_udp_rx(port, burst, slots, offered);
 	if (count > 0 || spin_us == 0) return (int32_t)count;
 	uint64_t until = now_ns() + smaller(spin_us, SPIN_US_MAX) * 1000ull;
 	do {
 		/* The sender may be waiting for this very core: without yielding it never sends. */
 		sched_yield();
-		count = nx_udp_rx(port, burst, offered);
+		count = nx_udp_rx(port, burst, slots, offered);
 	} while (count == 0 && now_ns() < until);
 	return (int32_t)count;
 }

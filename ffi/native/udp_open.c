@@ -26,11 +26,13 @@ static void set_optional(struct nx_port *port, const struct nx_open_options *opt
 	set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
 	if (!(options->flags & NX_OPEN_NO_TIMESTAMPS)) set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
 	/*
-	 * The kernel joins datagrams of one source and length without a look inside and steers what
-	 * came of it by its first one. In a group that would bring frames to the wrong port.
+	 * A train must fit a slot. The kernel joins datagrams of one source and length without a look
+	 * inside and steers what came of it by its first one; in a group that would bring frames to
+	 * the wrong port.
 	 */
-	if (!(options->flags & NX_OPEN_NO_GRO) && options->group_size <= 1)
-		set(fd, IPPROTO_UDP, UDP_GRO, 1);
+	bool trains = port->frame_bytes_max + NX_OVERLAY_BYTES >= NX_DATAGRAM_BYTES_MAX &&
+		      options->group_size <= 1;
+	if (trains && !(options->flags & NX_OPEN_NO_GRO)) set(fd, IPPROTO_UDP, UDP_GRO, 1);
 
 	/*
 	 * Frames are never fragmented by IP: L3 finds the path MTU (RFC 8899). PROBE also ignores

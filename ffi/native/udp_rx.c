@@ -1,13 +1,8 @@
 /*
  * Receiving. The kernel hands over single datagrams, or trains of equal ones in one buffer
- * (UDP_GRO). Frames should land in their slots without a copy, but how long the datagrams of the
- * next train are is known only afterwards. So the last train is taken as the guess:
- *
- *   no train lately   up to 16 messages at once, each into one slot
- *   train of g bytes  one message, g bytes into each of up to 64 slots
- *
- * What a wrong guess scattered is copied together in the message's staging memory (unscatter)
- * and cut up from there.
+ * (UDP_GRO). Each message lands whole in one slot, without a copy; the frames of a train stay where
+ * they are and share the slot, with one descriptor each or, on a port of trains, one for all. What does not fit the burst waits in staging
+ * memory for the next one, so that no slot is held between calls.
  */
 #include <errno.h>
 #include <netinet/udp.h>
@@ -32,18 +27,12 @@ int nx_udp_rx_open(struct nx_port *port)
 {
 	struct nx_rx *rx = &port->rx;
 	rx->wanted = NX_RX_MESSAGES_FEW;
+	/* Untouched, and so no memory, until frames have to wait. */
 	rx->stages = malloc((size_t)NX_RX_MESSAGES * NX_STAGE_BYTES);
 	if (rx->stages == NULL) return -ENOMEM;
 	for (uint32_t i = 0; i < NX_RX_MESSAGES; i++)
 		rx->messages[i].stage = rx->stages + (size_t)i * NX_STAGE_BYTES;
 	return 0;
-}
-
-static void free_slots(struct nx_port *port, struct nx_rx_message *message, uint32_t from)
-{
-	for (uint32_t i = from; i < message->slot_count; i++)
-		nx_pool_free(&port->pool, message->slots[i]);
-	if (message->slot_count > from) message->slot_count = from;
 }
 
 void nx_udp_rx_close(struct nx_port *port)
@@ -52,30 +41,16 @@ void nx_udp_rx_close(struct nx_port *port)
 	port->rx.stages = NULL;
 }
 
-/* Where a segment that arrived in a slot begins. */
+/* Where the first datagram of a slot begins. */
 static uint8_t *slot_datagram(const struct nx_port *port, int32_t slot)
 {
 	return port->pool.bytes + nx_frame_offset(&port->pool, slot) - NX_OVERLAY_BYTES;
 }
 
-/* Gives a message slots for `pieces` pieces and lays out its buffers; returns their number. */
-static size_t lay_out(struct nx_port *port, struct nx_rx_message *message, uint32_t pieces,
-		      uint32_t piece, struct iovec *iov)
+/* The next slot that was offered, or -1. */
+static int32_t take_slot(struct nx_rx *rx)
 {
-	size_t vectors = 0;
-	message->piece = piece;
-	message->slot_count = 0;
-	while (message->slot_count < pieces) {
-		int32_t slot = nx_pool_alloc(&port->pool);
-		if (slot < 0) break;
-		message->slots[message->slot_count++] = slot;
-		iov[vectors++] = (struct iovec){slot_datagram(port, slot), piece};
-	}
-	uint32_t in_slots = message->slot_count * piece;
-	if (in_slots < NX_STAGE_BYTES)
-		iov[vectors++] =
-			(struct iovec){message->stage + in_slots, NX_STAGE_BYTES - in_slots};
-	return vectors;
+	return rx->offered == rx->used ? -1 : rx->slots[rx->used++];
 }
 
 static void read_control(struct nx_port *port, struct msghdr *header,
@@ -106,27 +81,6 @@ static void read_control(struct nx_port *port, struct msghdr *header,
 	}
 }
 
-/* Whether each datagram of a message begins at the begin of a slot, as guessed. */
-static bool guessed(const struct nx_rx_message *message)
-{
-	bool single = message->segment >= message->length;
-	return single ? message->length <= message->piece : message->segment == message->piece;
-}
-
-/* Moves what a message has in slots from piece `from` on to its staging memory. */
-static void unscatter(struct nx_port *port, struct nx_rx_message *message, uint32_t from)
-{
-	for (uint32_t i = from; i < message->slot_count; i++) {
-		uint32_t at = i * message->piece;
-		if (at >= message->length) break;
-		uint32_t rest = message->length - at;
-		memcpy(message->stage + at, slot_datagram(port, message->slots[i]),
-		       rest < message->piece ? rest : message->piece);
-	}
-	free_slots(port, message, from);
-	message->slot_count = 0;
-}
-
 static void accept_message(struct nx_port *port, struct mmsghdr *received,
 			   const struct sockaddr_storage *source, struct nx_rx_message *message)
 {
@@ -138,62 +92,60 @@ static void accept_message(struct nx_port *port, struct mmsghdr *received,
 	read_control(port, &received->msg_hdr, message);
 	nx_address_from(source, &message->source);
 	if (received->msg_hdr.msg_flags & MSG_TRUNC) {
-		port->stats[NX_RX_TOO_LONG]++; /* cannot be: staging holds the largest datagram */
+		port->stats[NX_RX_TOO_LONG]++;
 		message->length = 0;
 		message->next = 1;
-		free_slots(port, message, 0);
-		return;
 	}
-	if (!guessed(message)) unscatter(port, message, 0);
 	uint32_t segments = message->segment == 0 ? 1
 			    : (message->length + message->segment - 1) / message->segment;
-	free_slots(port, message, segments);
 	if (segments > 1) port->stats[NX_RX_TRAINS]++;
-	port->rx.train_segment = segments > 1 ? message->segment : 0;
 	port->rx.train_segments = segments;
 }
 
-/* One receive call; messages received or a negative errno. */
-static int receive(struct nx_port *port)
+/* recvmmsg, which for one message costs more than recvmsg. */
+static int receive_messages(int fd, struct mmsghdr *headers, unsigned wanted)
+{
+	if (wanted > 1) return recvmmsg(fd, headers, wanted, MSG_DONTWAIT, NULL);
+	ssize_t got = recvmsg(fd, &headers->msg_hdr, MSG_DONTWAIT);
+	if (got < 0) return -1;
+	headers->msg_len = (unsigned)got;
+	return 1;
+}
+
+/* One receive call for up to `wanted` messages; messages received or a negative errno. */
+static int receive(struct nx_port *port, unsigned wanted)
 {
 	struct nx_rx *rx = &port->rx;
 	struct mmsghdr headers[NX_RX_MESSAGES];
-	struct iovec iov[NX_BURST_FRAMES_MAX + 2 * NX_RX_MESSAGES];
+	struct iovec iov[NX_RX_MESSAGES];
 	struct sockaddr_storage sources[NX_RX_MESSAGES];
 	union control controls[NX_RX_MESSAGES];
-	uint32_t slot_datagram_max = NX_OVERLAY_BYTES + port->frame_bytes_max;
+	size_t slot_room = port->pool.slot_bytes - NX_HEADROOM_BYTES + NX_OVERLAY_BYTES;
 
-	uint32_t train = rx->train_segment <= slot_datagram_max ? rx->train_segment : 0;
-	unsigned wanted = train != 0 ? 1 : rx->wanted;
-	uint32_t pieces = 1, piece = slot_datagram_max;
-	if (train != 0) {
-		piece = train;
-		pieces = NX_STAGE_BYTES / train;
-		if (pieces > NX_BURST_FRAMES_MAX) pieces = NX_BURST_FRAMES_MAX;
-	}
-	size_t vector = 0;
 	for (unsigned i = 0; i < wanted; i++) {
-		size_t vectors = lay_out(port, &rx->messages[i], pieces, piece, &iov[vector]);
+		struct nx_rx_message *message = &rx->messages[i];
+		message->slot = take_slot(rx);
+		/* Without a slot it is read to be counted and dropped. */
+		iov[i] = message->slot < 0
+				 ? (struct iovec){message->stage, NX_STAGE_BYTES}
+				 : (struct iovec){slot_datagram(port, message->slot), slot_room};
 		headers[i].msg_hdr = (struct msghdr){
 			.msg_name = &sources[i],
 			.msg_namelen = sizeof sources[i],
-			.msg_iov = &iov[vector],
-			.msg_iovlen = vectors,
+			.msg_iov = &iov[i],
+			.msg_iovlen = 1,
 			.msg_control = &controls[i],
 			.msg_controllen = sizeof controls[i],
 		};
-		vector += vectors;
 	}
 	int got;
-	do got = recvmmsg(port->fd, headers, wanted, MSG_DONTWAIT, NULL);
+	do got = receive_messages(port->fd, headers, wanted);
 	while (got < 0 && errno == EINTR);
 	int error = got < 0 ? -errno : 0;
+	/* Slots are given out in order, so those of the messages that did not come are the last. */
 	for (unsigned i = got > 0 ? (unsigned)got : 0; i < wanted; i++)
-		free_slots(port, &rx->messages[i], 0);
-	if (got == 0 || error == -EAGAIN || error == -EWOULDBLOCK) rx->wanted = NX_RX_MESSAGES_FEW;
+		if (rx->messages[i].slot >= 0) rx->used--;
 	if (got <= 0) return error;
-	/* As many again next time when all came, else fewer: laying out for none costs time. */
-	if (train == 0) rx->wanted = (unsigned)got == wanted ? NX_RX_MESSAGES : NX_RX_MESSAGES_FEW;
 	for (int i = 0; i < got; i++)
 		accept_message(port, &headers[i], &sources[i], &rx->messages[i]);
 	rx->next = 0;
@@ -209,58 +161,83 @@ static int32_t peer_of(struct nx_port *port, struct nx_rx_message *message)
 	return message->peer;
 }
 
-/* What take_segment says instead of a slot: dropped and counted, or no slot in this burst. */
-enum { DROPPED = -1, WAITS = -2 };
-
-/* The frame of one segment, checked and in a slot. */
-static int32_t take_segment(struct nx_port *port, struct nx_rx_message *message, uint32_t index,
-			    uint32_t length)
+/* Whether the frame of one segment is good; what is not is counted. */
+static bool check_segment(struct nx_port *port, const uint8_t *datagram, uint32_t length,
+			  bool has_slot)
 {
-	bool in_slot = index < message->slot_count;
-	int32_t slot = in_slot ? message->slots[index] : -1;
-	uint8_t *datagram = in_slot ? slot_datagram(port, slot)
-				    : message->stage + (size_t)index * message->segment;
 	enum nx_overlay_error error = nx_overlay_check(datagram, length, port->vni);
 	enum nx_stat dropped;
 	if (error == NX_OVERLAY_OTHER_VNI) dropped = NX_RX_WRONG_VNI;
 	else if (error != NX_OVERLAY_OK) dropped = NX_RX_MALFORMED;
 	else if (length - NX_OVERLAY_BYTES > port->frame_bytes_max) dropped = NX_RX_TOO_LONG;
-	else if (in_slot) return slot;
-	else {
-		slot = nx_pool_alloc(&port->pool);
-		if (slot >= 0) {
-			memcpy(slot_datagram(port, slot), datagram, length);
-			return slot;
-		}
-		if (port->pool.offered == NX_BURST_FRAMES_MAX) return WAITS;
-		dropped = NX_RX_NO_SLOT;
-	}
+	else if (!has_slot) dropped = NX_RX_NO_SLOT;
+	else return true;
 	port->stats[dropped]++;
-	if (in_slot) nx_pool_free(&port->pool, slot);
-	return DROPPED;
+	return false;
+}
+
+/* Whether all frames of a message are good, so that they can be told of as one train. */
+static bool is_good_train(const struct nx_port *port, const struct nx_rx_message *message,
+			  const uint8_t *begin)
+{
+	uint32_t segment = message->segment, at = 0;
+	if (segment >= message->length || segment - NX_OVERLAY_BYTES > port->frame_bytes_max)
+		return false;
+	for (; at < message->length; at += segment) {
+		uint32_t rest = message->length - at;
+		if (nx_overlay_check(begin + at, rest < segment ? rest : segment, port->vni) !=
+		    NX_OVERLAY_OK)
+			return false;
+	}
+	return true;
+}
+
+/* One descriptor for the whole message. */
+static void deliver_train(struct nx_port *port, struct nx_rx_message *message,
+			  struct nx_burst *burst, uint32_t out)
+{
+	uint32_t frames = (message->length + message->segment - 1) / message->segment;
+	burst->slot[out] = message->slot;
+	burst->offset[out] = nx_frame_offset(&port->pool, message->slot);
+	burst->length[out] = message->length - NX_OVERLAY_BYTES;
+	burst->flags[out] = message->ecn;
+	burst->peer[out] = peer_of(port, message);
+	burst->time_high[out] = message->time_high;
+	burst->time_low[out] = message->time_low;
+	burst->segment[out] = message->segment;
+	message->next = frames;
+	port->stats[NX_RX_FRAMES] += frames;
+	port->stats[NX_RX_BYTES] += message->length - frames * NX_OVERLAY_BYTES;
 }
 
 uint32_t nx_rx_deliver(struct nx_port *port, struct nx_rx_message *message, struct nx_burst *burst,
 		       uint32_t out)
 {
+	bool has_slot = message->slot >= 0;
+	uint8_t *begin = has_slot ? slot_datagram(port, message->slot) : message->stage;
+	uint32_t frame_at = has_slot ? nx_frame_offset(&port->pool, message->slot) : 0;
 	uint64_t bytes = 0;
 	uint32_t first = out;
+	if (port->trains && has_slot && message->next == 0 && out < NX_BURST_FRAMES_MAX &&
+	    is_good_train(port, message, begin)) {
+		deliver_train(port, message, burst, out);
+		return out + 1;
+	}
 	for (; out < NX_BURST_FRAMES_MAX; message->next++) {
 		uint32_t at = message->next * message->segment;
 		/* An empty datagram has one segment of no bytes. */
 		if (message->length == 0 ? message->next > 0 : at >= message->length) break;
 		uint32_t length = message->length - at;
 		if (length > message->segment) length = message->segment;
-		int32_t slot = take_segment(port, message, message->next, length);
-		if (slot == WAITS) break;
-		if (slot == DROPPED) continue;
-		burst->slot[out] = slot;
-		burst->offset[out] = nx_frame_offset(&port->pool, slot);
+		if (!check_segment(port, begin + at, length, has_slot)) continue;
+		burst->slot[out] = message->slot;
+		burst->offset[out] = frame_at + at;
 		burst->length[out] = length - NX_OVERLAY_BYTES;
 		burst->flags[out] = message->ecn;
 		burst->peer[out] = peer_of(port, message);
 		burst->time_high[out] = message->time_high;
 		burst->time_low[out] = message->time_low;
+		burst->segment[out] = 0;
 		bytes += length - NX_OVERLAY_BYTES;
 		out++;
 	}
@@ -276,43 +253,84 @@ static bool finished(const struct nx_rx_message *message)
 				    : message->next * message->segment >= message->length;
 }
 
-/* What does not fit this burst waits for the next one, without holding slots. */
+/* What does not fit this burst waits for the next one, in staging memory. */
 static void put_off_rest(struct nx_port *port)
 {
 	for (uint32_t i = port->rx.next; i < port->rx.count; i++) {
 		struct nx_rx_message *message = &port->rx.messages[i];
-		unscatter(port, message, message->next);
+		uint32_t at = message->next * message->segment;
+		if (message->slot < 0) continue;
+		if (at < message->length)
+			memcpy(message->stage, slot_datagram(port, message->slot) + at,
+			       message->length - at);
+		message->slot = -1;
+		message->length -= at < message->length ? at : message->length;
+		message->next = message->length == 0 ? 1 : 0;
 	}
 }
 
-uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, uint32_t offered)
+/*
+ * Brings a message that was put off into a slot of this receive. False: it has to wait for the next
+ * one; without any slots at all it is delivered as it is, which drops it.
+ */
+static bool take_up(struct nx_port *port, struct nx_rx_message *message)
 {
 	struct nx_rx *rx = &port->rx;
-	uint32_t out = 0, receives = 0;
-	bool drained = false;
-	nx_pool_offer(&port->pool, burst, offered);
-	for (;;) {
-		while (rx->next < rx->count) {
-			struct nx_rx_message *message = &rx->messages[rx->next];
-			out = nx_rx_deliver(port, message, burst, out);
-			if (!finished(message)) break;
-			rx->next++;
-		}
-		uint32_t room = NX_BURST_FRAMES_MAX - out;
-		if (rx->next < rx->count || drained || receives == RECEIVES_MAX) break;
-		/* A train that would not fit stays in the kernel for the next burst. */
-		if (out > 0 && room < (rx->train_segment ? rx->train_segments : NX_RX_MESSAGES))
+	if (message->slot >= 0 || rx->offered == 0) return true;
+	message->slot = take_slot(rx);
+	if (message->slot < 0) return false;
+	memcpy(slot_datagram(port, message->slot), message->stage, message->length);
+	return true;
+}
+
+/* Delivers what was received; false when the rest has to wait. */
+static bool deliver_all(struct nx_port *port, struct nx_burst *burst, uint32_t *out)
+{
+	struct nx_rx *rx = &port->rx;
+	for (; rx->next < rx->count; rx->next++) {
+		struct nx_rx_message *message = &rx->messages[rx->next];
+		if (!take_up(port, message)) return false;
+		*out = nx_rx_deliver(port, message, burst, *out);
+		if (!finished(message)) return false;
+	}
+	return true;
+}
+
+uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *slots,
+		   uint32_t offered)
+{
+	struct nx_rx *rx = &port->rx;
+	uint32_t out = 0;
+	rx->slots = slots;
+	rx->offered = offered < NX_RX_MESSAGES ? offered : NX_RX_MESSAGES;
+	rx->used = 0;
+	for (uint32_t receives = 0; receives < RECEIVES_MAX; receives++) {
+		if (!deliver_all(port, burst, &out)) break;
+		uint32_t room = NX_BURST_FRAMES_MAX - out, left = rx->offered - rx->used;
+		if (left == 0 && rx->offered > 0) break;
+		/* A train is worth a call of its own; one that would not fit stays in the kernel. */
+		if (out > 0 && rx->train_segments > (port->trains ? 1 : room)) break;
+		unsigned wanted = rx->train_segments > 1 ? 1 : rx->wanted;
+		if (wanted > room) wanted = room;
+		if (wanted > left && left > 0) wanted = left;
+		int got = receive(port, wanted);
+		if (got == -EAGAIN || got == -EWOULDBLOCK) {
+			rx->wanted = NX_RX_MESSAGES_FEW;
 			break;
-		bool one_by_one = rx->train_segment != 0;
-		uint32_t wanted = rx->wanted;
-		int got = receive(port);
-		receives++;
-		if (got == -EAGAIN || got == -EWOULDBLOCK) break;
-		if (got < 0) port->stats[NX_RX_ERRORS]++; /* says what an earlier send met */
-		else drained = !one_by_one && (uint32_t)got < wanted;
+		}
+		if (got < 0) {
+			port->stats[NX_RX_ERRORS]++; /* says what an earlier send met */
+			continue;
+		}
+		/* As many again next time when all came, else fewer: laying out for none costs time. */
+		bool all = (unsigned)got == wanted;
+		rx->wanted = all ? NX_RX_MESSAGES : NX_RX_MESSAGES_FEW;
+		if (!all) {
+			deliver_all(port, burst, &out);
+			break;
+		}
 	}
 	put_off_rest(port);
-	nx_pool_return(&port->pool, burst, out);
 	if (port->check_crc && out > 0)
 		nx_frames_crc(port->pool.bytes, port->bytes_length, burst, 0, out, NX_CRC_CHECK);
 	return out;

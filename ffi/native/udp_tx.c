@@ -12,6 +12,8 @@
 
 /* Bytes of a train: the largest IP packet less IPv6 and UDP headers. */
 #define TRAIN_BYTES_MAX 65487u
+/* Datagrams of a train: UDP_MAX_SEGMENTS of the kernels before 6.9. */
+#define TRAIN_SEGMENTS_MAX 64u
 
 /* Frames first … first+count-1 of the burst and what becomes of them. */
 struct run {
@@ -44,10 +46,35 @@ static bool in_slot(const struct nx_port *port, const struct nx_burst *burst, ui
 	       offset + burst->length[i] <= start + pool->slot_bytes;
 }
 
+/* Bytes from the first overlay of a descriptor to the end of its last frame. */
+static uint32_t datagram_bytes(const struct nx_burst *burst, uint32_t i)
+{
+	return burst->length[i] + NX_OVERLAY_BYTES;
+}
+
+/* Bytes of each datagram of a descriptor; the last one may be shorter. */
+static uint32_t segment_bytes(const struct nx_burst *burst, uint32_t i)
+{
+	return burst->segment[i] != 0 ? burst->segment[i] : datagram_bytes(burst, i);
+}
+
+static uint32_t segments(const struct nx_burst *burst, uint32_t i)
+{
+	uint32_t segment = segment_bytes(burst, i);
+	return (datagram_bytes(burst, i) + segment - 1) / segment;
+}
+
 static bool sendable(const struct nx_port *port, const struct nx_burst *burst, uint32_t i)
 {
-	return burst->length[i] >= NX_FRAME_BYTES_MIN &&
-	       burst->length[i] <= port->frame_bytes_max && in_slot(port, burst, i);
+	if (burst->length[i] < NX_FRAME_BYTES_MIN || !in_slot(port, burst, i)) return false;
+	uint32_t segment = segment_bytes(burst, i), bytes = datagram_bytes(burst, i);
+	if (segment < NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN ||
+	    segment > NX_OVERLAY_BYTES + port->frame_bytes_max)
+		return false;
+	if (segment >= bytes) return true;
+	uint32_t last = bytes % segment;
+	return bytes <= TRAIN_BYTES_MAX && (bytes - 1) / segment < TRAIN_SEGMENTS_MAX &&
+	       (last == 0 || last >= NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN);
 }
 
 static void add_control(struct msghdr *header, union control *control, int level, int type,
@@ -91,11 +118,11 @@ static bool one_connection(const struct nx_port *port, const struct nx_burst *bu
 static uint32_t train_frames(const struct nx_port *port, const struct nx_burst *burst,
 			     uint32_t first, uint32_t count)
 {
-	uint32_t datagram = burst->length[first] + NX_OVERLAY_BYTES, bytes = datagram, i = first + 1;
-	if (!port->gso) return 1;
+	uint32_t datagram = datagram_bytes(burst, first), bytes = datagram, i = first + 1;
+	if (!port->gso || burst->segment[first] != 0) return 1;
 	for (; i < count; i++) {
-		uint32_t next = burst->length[i] + NX_OVERLAY_BYTES;
-		if (next > datagram || bytes + next > TRAIN_BYTES_MAX ||
+		uint32_t next = datagram_bytes(burst, i);
+		if (burst->segment[i] != 0 || next > datagram || bytes + next > TRAIN_BYTES_MAX ||
 		    (burst->flags[i] ^ burst->flags[first]) & NX_DESC_ECN_MASK ||
 		    !sendable(port, burst, i) || !one_connection(port, burst, first, i))
 			break;
@@ -106,6 +133,29 @@ static uint32_t train_frames(const struct nx_port *port, const struct nx_burst *
 		}
 	}
 	return i - first;
+}
+
+/* Frames that lie back to back in a slot are one piece for the kernel. */
+static bool contiguous(const struct plan *plan, const struct run *run)
+{
+	for (uint32_t i = run->first; i + 1 < run->first + run->count; i++) {
+		const struct iovec *iov = &plan->iov[i];
+		if ((uint8_t *)iov->iov_base + iov->iov_len != iov[1].iov_base) return false;
+	}
+	return true;
+}
+
+static size_t run_bytes(const struct plan *plan, const struct run *run)
+{
+	size_t bytes = 0;
+	for (uint32_t i = run->first; i < run->first + run->count; i++)
+		bytes += plan->iov[i].iov_len;
+	return bytes;
+}
+
+static bool is_train(const struct nx_burst *burst, const struct run *run)
+{
+	return run->count > 1 || segments(burst, run->first) > 1;
 }
 
 static void add_message(struct nx_port *port, struct nx_burst *burst, struct plan *plan,
@@ -121,12 +171,18 @@ static void add_message(struct nx_port *port, struct nx_burst *burst, struct pla
 	};
 	for (uint32_t i = run->first; i < run->first + run->count; i++) {
 		uint8_t *datagram = port->pool.bytes + burst->offset[i] - NX_OVERLAY_BYTES;
-		nx_overlay_write(datagram, port->vni);
-		plan->iov[i] = (struct iovec){datagram, burst->length[i] + NX_OVERLAY_BYTES};
+		uint32_t bytes = datagram_bytes(burst, i), segment = segment_bytes(burst, i);
+		for (uint32_t at = 0; at < bytes; at += segment)
+			nx_overlay_write(datagram + at, port->vni);
+		plan->iov[i] = (struct iovec){datagram, bytes};
+	}
+	if (contiguous(plan, run)) {
+		plan->iov[run->first].iov_len = run_bytes(plan, run);
+		header->msg_iovlen = 1;
 	}
 	add_ecn(port, to, header, &plan->controls[m], burst->flags[run->first] & NX_DESC_ECN_MASK);
-	if (run->count > 1) {
-		uint16_t segment = (uint16_t)(burst->length[run->first] + NX_OVERLAY_BYTES);
+	if (is_train(burst, run)) {
+		uint16_t segment = (uint16_t)segment_bytes(burst, run->first);
 		add_control(header, &plan->controls[m], IPPROTO_UDP, UDP_SEGMENT, &segment,
 			    sizeof segment);
 	}
@@ -157,8 +213,9 @@ static void make_plan(struct nx_port *port, struct nx_burst *burst, uint32_t cou
 
 static void count_sent(struct nx_port *port, const struct nx_burst *burst, uint32_t i)
 {
-	port->stats[NX_TX_FRAMES]++;
-	port->stats[NX_TX_BYTES] += burst->length[i];
+	uint32_t frames = segments(burst, i);
+	port->stats[NX_TX_FRAMES] += frames;
+	port->stats[NX_TX_BYTES] += datagram_bytes(burst, i) - frames * NX_OVERLAY_BYTES;
 }
 
 static bool would_block(int error)
@@ -172,25 +229,40 @@ static bool about_earlier_frame(int error)
 	return error == ECONNREFUSED || error == EINTR;
 }
 
+/* Sends one datagram of a refused train. */
+static void send_one(struct nx_port *port, const struct msghdr *train, uint32_t ecn,
+		     uint8_t *datagram, uint32_t bytes)
+{
+	struct iovec iov = {datagram, bytes};
+	struct msghdr header = *train;
+	union control control;
+	header.msg_iov = &iov;
+	header.msg_iovlen = 1;
+	header.msg_control = NULL;
+	header.msg_controllen = 0;
+	struct nx_address to;
+	nx_address_from(train->msg_name, &to);
+	add_ecn(port, &to, &header, &control, ecn);
+	ssize_t sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
+	if (sent < 0 && about_earlier_frame(errno)) sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
+	if (sent < 0) {
+		port->stats[NX_TX_ERRORS]++;
+		return;
+	}
+	port->stats[NX_TX_FRAMES]++;
+	port->stats[NX_TX_BYTES] += bytes - NX_OVERLAY_BYTES;
+}
+
 /* Sends the frames of a refused train one by one. Lost ones are counted. */
 static void send_singly(struct nx_port *port, struct nx_burst *burst, const struct run *run,
 			const struct msghdr *train)
 {
 	for (uint32_t i = run->first; i < run->first + run->count; i++) {
-		struct msghdr header = *train;
-		union control control;
-		header.msg_iov = train->msg_iov + (i - run->first);
-		header.msg_iovlen = 1;
-		header.msg_control = NULL;
-		header.msg_controllen = 0;
-		struct nx_address to;
-		nx_address_from(train->msg_name, &to);
-		add_ecn(port, &to, &header, &control, burst->flags[i] & NX_DESC_ECN_MASK);
-		ssize_t sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
-		if (sent < 0 && about_earlier_frame(errno))
-			sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
-		if (sent < 0) port->stats[NX_TX_ERRORS]++;
-		else count_sent(port, burst, i);
+		uint8_t *datagram = port->pool.bytes + burst->offset[i] - NX_OVERLAY_BYTES;
+		uint32_t bytes = datagram_bytes(burst, i), segment = segment_bytes(burst, i);
+		for (uint32_t at = 0; at < bytes; at += segment)
+			send_one(port, train, burst->flags[i] & NX_DESC_ECN_MASK, datagram + at,
+				 bytes - at < segment ? bytes - at : segment);
 	}
 }
 
@@ -200,10 +272,18 @@ static void send_refused(struct nx_port *port, struct nx_burst *burst, const str
 {
 	bool no_segmentation = error == EIO || error == EINVAL || error == EMSGSIZE ||
 			       error == EOPNOTSUPP;
-	if (run->count > 1 && no_segmentation) {
+	if (is_train(burst, run) && no_segmentation) {
 		if (error == EIO) port->gso = false; /* this device has no checksum offload */
 		send_singly(port, burst, run, header);
-	} else port->stats[NX_TX_ERRORS] += run->count;
+	} else for (uint32_t i = run->first; i < run->first + run->count; i++)
+		port->stats[NX_TX_ERRORS] += segments(burst, i);
+}
+
+/* sendmmsg, which for one message costs more than sendmsg. */
+static int send_messages(int fd, struct mmsghdr *messages, unsigned count)
+{
+	if (count > 1) return sendmmsg(fd, messages, count, MSG_DONTWAIT);
+	return sendmsg(fd, &messages->msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
 }
 
 /* Sends the messages of the plan; runs gone through. Fewer than all: the socket is full. */
@@ -214,12 +294,13 @@ static uint32_t carry_out(struct nx_port *port, struct nx_burst *burst, struct p
 	for (uint32_t r = 0; r < plan->run_count; r++) {
 		struct run *run = &plan->runs[r];
 		if (run->fate != SEND) {
-			port->stats[run->fate == REFUSED ? NX_TX_ERRORS : NX_TX_UNKNOWN_PEER]++;
+			port->stats[run->fate == REFUSED ? NX_TX_ERRORS : NX_TX_UNKNOWN_PEER] +=
+				burst->segment[run->first] == 0 ? 1 : segments(burst, run->first);
 			continue;
 		}
 		while (message == accepted) {
-			int sent = sendmmsg(port->fd, plan->messages + message,
-					    plan->message_count - message, MSG_DONTWAIT);
+			int sent = send_messages(port->fd, plan->messages + message,
+						 plan->message_count - message);
 			if (sent > 0) {
 				accepted += (uint32_t)sent;
 				retried = false;
@@ -238,7 +319,7 @@ static uint32_t carry_out(struct nx_port *port, struct nx_burst *burst, struct p
 		if (message < accepted) {
 			for (uint32_t i = run->first; i < run->first + run->count; i++)
 				count_sent(port, burst, i);
-			if (run->count > 1) port->stats[NX_TX_TRAINS]++;
+			if (is_train(burst, run)) port->stats[NX_TX_TRAINS]++;
 		} else accepted++; /* refused: dealt with above */
 		message++;
 	}

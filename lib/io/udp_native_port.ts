@@ -19,6 +19,7 @@ import {
   type NexusIo,
   nexusIo,
   NX_HOST_BYTES,
+  NX_RX_SLOTS_MAX,
   NX_STATS,
   NxOpen,
   NxWait,
@@ -27,7 +28,6 @@ import { takeSeat, type WakerSeat } from "../../ffi/waker.ts";
 import { formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
 import {
   Burst,
-  BURST_FRAMES_MAX,
   checkVni,
   emptyPortStats,
   FrameQueue,
@@ -37,11 +37,14 @@ import {
   Pool,
   type Port,
   type PortStats,
+  SLOT_BYTES,
 } from "../l1_link/mod.ts";
 import { numericHost } from "./numeric_host.ts";
 
 /** Largest UDP payload over IPv4 (65,535 less both headers), less the overlay. */
 const UDP_FRAME_BYTES_MAX = 65_507 - OVERLAY_BYTES;
+/** Slots of a default pool: 8 MiB, of which those used last are used again. */
+const SLOTS_DEFAULT = 128;
 /** Wanted socket buffers: some 30 ms of 1 Gbit/s. The system may give less (net.core.rmem_max). */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 /**
@@ -60,6 +63,7 @@ export interface UdpNativePortOptions {
   readonly listen: SocketAddress;
   /** The tenant network. */
   readonly vni: number;
+  /** Trains are received only into slots of the large class, which is the default. */
   readonly pool?: Pool;
   /** Bound of the queue of frames that `poll` took in; before it stands the kernel's. */
   readonly rxFramesMax?: number;
@@ -79,6 +83,8 @@ export interface UdpNativePortOptions {
   readonly without?: readonly ("gso" | "gro" | "timestamps")[];
   /** "probe" (default) finds the path MTU above, deaf to ICMP; "kernel" obeys the kernel's. */
   readonly pathMtu?: "probe" | "kernel";
+  /** Give a train as one descriptor (Port.trains). Default false: one for each frame. */
+  readonly trains?: boolean;
 }
 
 /** Why no native port can be opened here; undefined when one can. */
@@ -124,10 +130,13 @@ export class UdpNativePort implements Port {
   readonly vni: number;
   readonly frameBytesMax: number;
   readonly neverFragments = true; // sets DF
+  readonly trains: boolean;
   readonly #io: NexusIo;
   readonly #handle: number;
   readonly #seat: WakerSeat | undefined;
   readonly #spinUsMax: number;
+  /** Slots offered to a receive. */
+  readonly #slots = new Int32Array(NX_RX_SLOTS_MAX);
   /** What `wait` received: the next rxBurst. */
   readonly #ahead = new Burst();
   /** What `poll` took in. Never both hold frames. */
@@ -152,7 +161,8 @@ export class UdpNativePort implements Port {
   constructor(io: NexusIo, options: UdpNativePortOptions) {
     this.#io = io;
     this.vni = options.vni;
-    this.pool = options.pool ?? new Pool();
+    this.trains = options.trains ?? false;
+    this.pool = options.pool ?? new Pool({ slotBytes: SLOT_BYTES.large, slots: SLOTS_DEFAULT });
     this.frameBytesMax = Math.min(this.pool.frameBytesMax, UDP_FRAME_BYTES_MAX);
     this.#queue = new FrameQueue(options.rxFramesMax);
     this.#spinUsMax = options.spinUsMax ?? SPIN_US_MAX_DEFAULT;
@@ -207,10 +217,12 @@ export class UdpNativePort implements Port {
       burst.clear();
       return 0;
     }
-    const offered = this.pool.reserve(burst.slot, BURST_FRAMES_MAX);
-    const count = this.#io.nx_rx_burst(this.#handle, burst.block, offered, spinUs);
+    const { pool } = this;
+    const slots = this.#slots;
+    const offered = pool.reserve(slots, NX_RX_SLOTS_MAX);
+    const count = this.#io.nx_rx_burst(this.#handle, burst.block, slots, offered, spinUs);
     burst.count = Math.max(0, count);
-    this.pool.commit(burst.slot, offered, burst.count);
+    pool.settle(slots, offered, burst.slot, burst.count);
     return burst.count;
   }
 
@@ -368,8 +380,10 @@ function bytesOf(array: Float64Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return new Uint8Array(array.buffer);
 }
 
-function openFlags({ reusePort, without = [], pathMtu }: UdpNativePortOptions): number {
-  return (reusePort ? NxOpen.REUSE_PORT : 0) |
+function openFlags(
+  { reusePort, without = [], pathMtu, trains }: UdpNativePortOptions,
+): number {
+  return (reusePort ? NxOpen.REUSE_PORT : 0) | (trains ? NxOpen.TRAINS : 0) |
     (without.includes("gso") ? NxOpen.NO_GSO : 0) |
     (without.includes("gro") ? NxOpen.NO_GRO : 0) |
     (without.includes("timestamps") ? NxOpen.NO_TIMESTAMPS : 0) |

@@ -4,14 +4,16 @@
  * ffi/native/nx_io.h).
  */
 
+import { OVERLAY_BYTES } from "./gen/link.ts";
+
 /** Frames in one burst; the size that DPDK and AF_XDP programs use too. */
 export const BURST_FRAMES_MAX = 64;
 
 /** Bits 0-1 of a descriptor's flags: the ECN field of the IP header (RFC 3168 §5), 0 = unknown. */
 export const DESCRIPTOR_ECN_MASK = 0x3;
 
-/** Arrays of a burst: slot, offset, length, flags, peer, and the two halves of the time. */
-const FIELDS = 7;
+/** Arrays of a burst: slot, offset, length, flags, peer, the two halves of the time, segment. */
+const FIELDS = 8;
 
 /** Descriptors 0 … count-1. Offsets point at frames (overlay stripped) in the port's pool. */
 export class Burst {
@@ -25,6 +27,11 @@ export class Burst {
   /** When the frame was received, ns since the Unix epoch in two halves; 0: the port cannot say. */
   readonly timeHigh = unsigned(this.block, 5);
   readonly timeLow = unsigned(this.block, 6);
+  /**
+   * A train (Port.trains): frames of one length, the last may be shorter, this many bytes from one to
+   * the next because an overlay stands before each; `length` is that of the whole. 0: one frame.
+   */
+  readonly segment = unsigned(this.block, 7);
   count = 0;
 
   get full(): boolean {
@@ -32,7 +39,14 @@ export class Burst {
   }
 
   /** Appends a descriptor; false when the burst is full. */
-  push(slot: number, offset: number, length: number, flags: number, peer: number): boolean {
+  push(
+    slot: number,
+    offset: number,
+    length: number,
+    flags: number,
+    peer: number,
+    segment = 0,
+  ): boolean {
     const i = this.count;
     if (i === BURST_FRAMES_MAX) return false;
     this.slot[i] = slot;
@@ -42,8 +56,15 @@ export class Burst {
     this.peer[i] = peer;
     this.timeHigh[i] = 0;
     this.timeLow[i] = 0;
+    this.segment[i] = segment;
     this.count = i + 1;
     return true;
+  }
+
+  /** Frames of descriptor `i`. */
+  framesAt(i: number): number {
+    const segment = this.segment[i];
+    return segment === 0 ? 1 : Math.ceil((this.length[i] + OVERLAY_BYTES) / segment);
   }
 
   clear(): void {

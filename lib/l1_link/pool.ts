@@ -6,7 +6,10 @@
  *     slot × slotBytes        + 64
  *     | headroom … | overlay 8 | frame …            |
  *
- * ffi/native/pool.h is the same pool in C: a native port allocates and frees by the same state.
+ * Several frames may lie in one slot, one behind the other: a train as the kernel takes and gives it.
+ * Each has a descriptor, and the slot is free again when all of them were freed.
+ *
+ * ffi/native/pool.h is the same pool in C, which fills slots that were reserved here.
  */
 import { NexusError } from "../base/mod.ts";
 import { FRAME_BYTES_MAX } from "./gen/link.ts";
@@ -14,8 +17,11 @@ import { type PoolMemory, type PoolPages, sharedPoolMemory } from "./pool_memory
 
 /** Room before each frame; a cache line, and more than any encapsulation needs. */
 export const HEADROOM_BYTES = 64;
-/** Slot sizes (NL-R-004): plain Ethernet, jumbo, and the largest frame of a loopback. */
-export const SLOT_BYTES = { small: 2048, jumbo: 9216, large: 65536 } as const;
+/**
+ * Slot sizes (NL-R-004): plain Ethernet, jumbo, and the largest datagram or train, 64 KiB, behind its
+ * headroom. An odd number of cache lines: the heads of slots spread over the sets of the caches.
+ */
+export const SLOT_BYTES = { small: 2048, jumbo: 9216, large: 65536 + 9 * HEADROOM_BYTES } as const;
 /** Slots of a default pool: 2 MiB of small slots, some 25 ms of a 1 Gbit/s burst. */
 const SLOTS_DEFAULT = 1024;
 /** Most bytes of one pool: one page of the largest kind. Defaults stay far below. */
@@ -43,11 +49,11 @@ export class Pool {
   readonly memory: PoolMemory;
   /**
    * Element 0: number of free slots; then a stack of them, because the slot used last is the
-   * warmest in the caches. For native ports only.
+   * warmest in the caches.
    */
-  readonly state: Int32Array;
-  /** 1 while a slot is handed out: catches a slot freed twice. For native ports only. */
-  readonly taken: Uint8Array;
+  readonly #free: Int32Array;
+  /** Descriptors that share each slot, 0 while it is free: also catches a slot freed twice. */
+  readonly #owners: Uint16Array;
 
   constructor(
     { slotBytes = SLOT_BYTES.small, slots = SLOTS_DEFAULT, memory }: PoolOptions = {},
@@ -77,15 +83,15 @@ export class Pool {
     this.slotBytes = slotBytes;
     this.slots = slots;
     this.frameBytesMax = Math.min(slotBytes - HEADROOM_BYTES, FRAME_BYTES_MAX);
-    this.state = new Int32Array(1 + slots);
-    this.state[0] = slots;
-    for (let i = 1; i <= slots; i++) this.state[i] = slots - i;
-    this.taken = new Uint8Array(slots);
+    this.#free = new Int32Array(1 + slots);
+    this.#free[0] = slots;
+    for (let i = 1; i <= slots; i++) this.#free[i] = slots - i;
+    this.#owners = new Uint16Array(slots);
   }
 
   /** Slots that alloc can still hand out. */
   get available(): number {
-    return this.state[0];
+    return this.#free[0];
   }
 
   /** The pages that the pool really lies in. */
@@ -95,50 +101,64 @@ export class Pool {
 
   /** A slot, or -1 when none is free. */
   alloc(): number {
-    const count = this.state[0];
+    const free = this.#free;
+    const count = free[0];
     if (count === 0) return -1;
-    const slot = this.state[count];
-    this.state[0] = count - 1;
-    this.taken[slot] = 1;
+    const slot = free[count];
+    free[0] = count - 1;
+    this.#owners[slot] = 1;
     return slot;
   }
 
-  /** Gives a slot back. */
+  /** One more descriptor lies in a slot that was handed out; each is freed by itself. */
+  share(slot: number): void {
+    this.#owners[slot]++;
+  }
+
+  /** Gives a slot back, or this descriptor's share of it. */
   free(slot: number): void {
-    const { state, taken } = this;
+    const owners = this.#owners;
     // Not `assert`: its message would be put together for every frame.
-    if (taken[slot] !== 1) throw doubleFree(slot);
-    taken[slot] = 0;
-    const count = state[0] + 1;
-    state[count] = slot;
-    state[0] = count;
+    if (!(owners[slot] > 0)) throw doubleFree(slot);
+    if (--owners[slot] > 0) return;
+    const free = this.#free;
+    free[++free[0]] = slot;
   }
 
   /** Takes up to `count` slots at once into the front of `slots`; returns how many (NL-R-007). */
   reserve(slots: Int32Array, count: number): number {
-    const { state, taken } = this;
-    const free = state[0];
-    const granted = Math.min(count, free);
+    const free = this.#free;
+    const owners = this.#owners;
+    const left = free[0];
+    const granted = Math.min(count, left);
     for (let i = 0; i < granted; i++) {
-      const slot = state[free - i];
+      const slot = free[left - i];
       slots[i] = slot;
-      taken[slot] = 1;
+      owners[slot] = 1;
     }
-    state[0] = free - granted;
+    free[0] = left - granted;
     return granted;
   }
 
-  /** Keeps the first `used` of `count` reserved slots and gives the rest back. */
+  /** Keeps the first `used` of `count` descriptors or reserved slots and frees the others. */
   commit(slots: Int32Array, count: number, used: number): void {
-    const { state, taken } = this;
-    let free = state[0];
+    const free = this.#free;
+    const owners = this.#owners;
     for (let i = count - 1; i >= used; i--) {
       const slot = slots[i];
-      if (taken[slot] !== 1) throw doubleFree(slot);
-      taken[slot] = 0;
-      state[++free] = slot;
+      if (!(owners[slot] > 0)) throw doubleFree(slot);
+      if (--owners[slot] === 0) free[++free[0]] = slot;
     }
-    state[0] = free;
+  }
+
+  /**
+   * After a receive: `reserved` slots (`offered` of them) now hold the frames of `count` descriptors,
+   * none, one or several each. Unused ones are free again.
+   */
+  settle(reserved: Int32Array, offered: number, slots: Int32Array, count: number): void {
+    for (let i = 0; i < count; i++) this.#owners[slots[i]]++;
+    // The share that reserving took.
+    this.commit(reserved, offered, 0);
   }
 
   /** Where a slot starts in `bytes`. */

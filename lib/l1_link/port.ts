@@ -66,6 +66,8 @@ export interface Port {
    */
   readonly neverFragments: boolean;
   readonly pool: Pool;
+  /** Gives and takes trains as one descriptor (Burst.segment). Others have single frames only. */
+  readonly trains?: boolean;
 
   /**
    * Replaces the burst by frames that have arrived and returns their number (0 … 64). The caller

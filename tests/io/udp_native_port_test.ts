@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { buildFrame, Burst, OVERLAY_BYTES, Pool, type Port } from "../../lib/l1_link/mod.ts";
+import {
+  buildFrame,
+  Burst,
+  OVERLAY_BYTES,
+  Pool,
+  type Port,
+  SLOT_BYTES,
+} from "../../lib/l1_link/mod.ts";
 import {
   openUdpNativePort,
   type UdpNativePort,
@@ -174,8 +181,9 @@ nativeTest("NL-P-003: trains of changing length, single frames and garbage mix",
 
 nativeTest("NL-P-003: a train longer than a burst or the pool keeps order", async () => {
   const a = await openUdpNativePort({ listen: loopback, vni: VNI });
-  for (const slots of [256, 70, 64]) {
-    const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool: new Pool({ slots }) });
+  for (const slots of [1, 2, 64]) {
+    const pool = new Pool({ slotBytes: SLOT_BYTES.large, slots });
+    const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool });
     const peer = a.peer(b.localAddress);
     const sent: Uint8Array[] = [];
     // Single frames before a train: it finds the burst partly filled.
@@ -194,18 +202,131 @@ nativeTest("NL-P-003: a train longer than a burst or the pool keeps order", asyn
   a.close();
 });
 
-nativeTest("NL-P-003: a pool that runs empty within a train drops the rest, counted", async () => {
+nativeTest("NL-P-003: a pool that runs empty drops the rest, counted", async () => {
   const a = await opened();
   const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool: new Pool({ slots: 10 }) });
   const frames = Array.from({ length: 30 }, (_, sequence) => numbered(sequence, 1000));
+  const burst = new Burst();
   for (let round = 1; round <= 2; round++) {
     send(a, a.peer(b.localAddress), frames);
-    assert.deepEqual(await receive(b, 10), frames.slice(0, 10));
+    while (burst.count < 10) assert.equal(b.rxBurst(burst), 10);
     b.poll();
     assert.equal(b.stats().rxNoSlot, 20 * round);
+    b.pool.commit(burst.slot, burst.count, 0);
+    burst.clear();
   }
+  assert.equal(b.pool.available, 10);
   a.close();
   b.close();
+});
+
+nativeTest("NL-P-003: the frames of a train share the slot that they arrived in", async () => {
+  const a = await opened();
+  const pool = new Pool({ slotBytes: SLOT_BYTES.large, slots: 2 });
+  const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool });
+  const frames = Array.from({ length: 30 }, (_, sequence) => numbered(sequence, 1000));
+  send(a, a.peer(b.localAddress), frames);
+  const burst = new Burst();
+  while (burst.count === 0) b.rxBurst(burst);
+  assert.equal(burst.count, frames.length);
+  assert.equal(new Set(burst.slot.subarray(0, burst.count)).size, 1);
+  for (let i = 0; i < burst.count; i++) {
+    assert.equal(pool.available, 1, "free again only with its last frame");
+    pool.free(burst.slot[i]);
+  }
+  assert.equal(pool.available, 2);
+  a.close();
+  b.close();
+});
+
+nativeTest("NL-P-003: a port of trains gives and takes each as one descriptor", async () => {
+  const pool = () => new Pool({ slotBytes: SLOT_BYTES.large, slots: 8 });
+  const listen = { listen: loopback, vni: VNI, trains: true };
+  const a = await openUdpNativePort({ ...listen, pool: pool() });
+  const b = await openUdpNativePort({ ...listen, pool: pool() });
+  const frames = Array.from({ length: 40 }, (_, n) => numbered(n, n < 39 ? 1000 : 17));
+  const burst = new Burst();
+  const slot = a.pool.alloc();
+  const segment = frames[0].length + OVERLAY_BYTES;
+  const at = a.pool.frameOffsetOf(slot);
+  frames.forEach((frame, n) => a.pool.bytes.set(frame, at + n * segment));
+  burst.push(slot, at, 39 * segment + frames[39].length, 0, a.peer(b.localAddress), segment);
+  assert.equal(burst.framesAt(0), 40);
+  assert.equal(a.txBurst(burst), 1);
+  burst.clear();
+  while (burst.count === 0) b.rxBurst(burst);
+  assert.equal(burst.count, 1);
+  assert.equal(burst.segment[0], segment);
+  assert.equal(burst.framesAt(0), 40);
+  for (const [n, frame] of frames.entries()) {
+    const from = burst.offset[0] + n * segment;
+    assert.deepEqual(b.pool.bytes.slice(from, from + frame.length), frame);
+  }
+  b.pool.free(burst.slot[0]);
+  assert.equal(b.pool.available, 8);
+  assert.equal(a.pool.available, 8);
+  assert.equal(a.stats().txFrames, 40);
+  assert.equal(b.stats().rxFrames, 40);
+  assert.equal(b.stats().rxBytes, frames.reduce((sum, frame) => sum + frame.length, 0));
+  for (const port of [a, b]) port.close();
+});
+
+nativeTest("NL-O-003: a train of another VNI is dropped, one of ours is not", async () => {
+  const pool = new Pool({ slotBytes: SLOT_BYTES.large, slots: 8 });
+  const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool, trains: true });
+  const a = await openUdpNativePort({ listen: loopback, vni: VNI + 1, trains: true });
+  const frames = Array.from({ length: 4 }, (_, n) => numbered(n, 100));
+  send(a, a.peer(b.localAddress), frames);
+  const good = await opened();
+  send(good, good.peer(b.localAddress), frames);
+  assert.deepEqual(await receiveAll(b, 4), frames);
+  assert.equal(b.stats().rxWrongVni, 4);
+  for (const port of [a, b, good]) port.close();
+});
+
+nativeTest(
+  "NL-P-003: a train descriptor that does not hold together is refused, counted",
+  async () => {
+    const a = await openUdpNativePort({ listen: loopback, vni: VNI, trains: true });
+    const b = await opened();
+    const burst = new Burst();
+    const refused = [
+      { length: 4 * 100 - OVERLAY_BYTES, segment: 40 }, // no room for a frame
+      { length: 65 * 100 - OVERLAY_BYTES, segment: 100 }, // more than a train may have
+      { length: 200 + 20, segment: 100 }, // a stump at the end
+      { length: a.pool.slotBytes, segment: 1000 }, // past the slot
+    ];
+    for (const { length, segment } of refused) {
+      const slot = a.pool.alloc();
+      burst.clear();
+      burst.push(slot, a.pool.frameOffsetOf(slot), length, 0, a.peer(b.localAddress), segment);
+      const before = a.stats().txErrors;
+      assert.equal(a.txBurst(burst), 1);
+      assert(a.stats().txErrors > before);
+    }
+    assert.equal(a.pool.available, a.pool.slots);
+    for (const port of [a, b]) port.close();
+  },
+);
+
+nativeTest("NL-P-003: frames back to back in a slot leave as one train", async () => {
+  const a = await opened();
+  const b = await opened();
+  const frames = Array.from({ length: 20 }, (_, sequence) => numbered(sequence, 900));
+  const burst = new Burst();
+  const slot = a.pool.alloc();
+  let at = a.pool.frameOffsetOf(slot);
+  for (const [i, frame] of frames.entries()) {
+    if (i > 0) a.pool.share(slot);
+    a.pool.bytes.set(frame, at);
+    burst.push(slot, at, frame.length, 0, a.peer(b.localAddress));
+    at += frame.length + OVERLAY_BYTES;
+  }
+  assert.equal(a.txBurst(burst), frames.length);
+  assert.equal(a.trainStats().txTrains, 1);
+  assert.equal(a.pool.available, a.pool.slots);
+  assert.deepEqual(await receive(b, frames.length), frames);
+  for (const port of [a, b]) port.close();
 });
 
 for (const host of ["127.0.0.1", "::1", "mapped"]) {
@@ -311,10 +432,10 @@ nativeTest("NL-P-006: native and portable ports speak to each other", async () =
 });
 
 nativeTest("NL-P-003: a pool of 64 KiB slots carries the largest datagrams", async () => {
-  const pool = () => new Pool({ slotBytes: 65_536, slots: 8 });
+  const pool = () => new Pool({ slotBytes: SLOT_BYTES.large, slots: 8 });
   const a = await openUdpNativePort({ listen: loopback, vni: VNI, pool: pool() });
   const b = await openUdpNativePort({ listen: loopback, vni: VNI, pool: pool() });
-  assert.equal(a.frameBytesMax, 65_507 - OVERLAY_BYTES < 65_472 ? 65_499 : 65_472);
+  assert.equal(a.frameBytesMax, 65_507 - OVERLAY_BYTES);
   const frames = [numbered(1, a.frameBytesMax - 68), numbered(2, 60_000)];
   send(a, a.peer(b.localAddress), frames);
   assert.deepEqual(await receive(b, 2), frames);
@@ -373,6 +494,25 @@ async function receive(port: Port, count: number): Promise<Uint8Array[]> {
     port.rxBurst(burst);
     for (let i = 0; i < burst.count; i++) {
       frames.push(port.pool.bytes.slice(burst.offset[i], burst.offset[i] + burst.length[i]));
+      port.pool.free(burst.slot[i]);
+    }
+  }
+  return frames;
+}
+
+/** As receive, for a port of trains. */
+async function receiveAll(port: Port, count: number): Promise<Uint8Array[]> {
+  const burst = new Burst();
+  const frames: Uint8Array[] = [];
+  while (frames.length < count) {
+    await port.wait(Infinity);
+    port.rxBurst(burst);
+    for (let i = 0; i < burst.count; i++) {
+      const end = burst.offset[i] + burst.length[i];
+      const segment = burst.segment[i] || burst.length[i] + OVERLAY_BYTES;
+      for (let at = burst.offset[i]; at < end; at += segment) {
+        frames.push(port.pool.bytes.slice(at, Math.min(at + segment - OVERLAY_BYTES, end)));
+      }
       port.pool.free(burst.slot[i]);
     }
   }

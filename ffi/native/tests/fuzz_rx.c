@@ -1,7 +1,7 @@
 /*
  * Fuzz target: the receive path as it is, with a recvmmsg of our own that makes up messages from
  * the input: any bytes, any segment length, any control messages, while slots run short. Checked:
- * memory (sanitizers), that every slot comes back exactly once, and that each frame has a good
+ * memory (sanitizers), that each frame lies in a slot that was offered, and that it has a good
  * overlay and the length it claims.
  */
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include "../port.h"
 #include "check.h"
 
-#define SLOTS 80u
-#define SLOT_BYTES 512u
+#define SLOTS 16u
+#define SLOT_BYTES 4096u
 #define VNI 0x010203u
 
 static const uint8_t *input;
@@ -95,6 +95,14 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 	return (int)wanted;
 }
 
+ssize_t recvmsg(int fd, struct msghdr *header, int flags)
+{
+	struct mmsghdr message = {.msg_hdr = *header};
+	if (recvmmsg(fd, &message, 1, flags, NULL) < 0) return -1;
+	*header = message.msg_hdr;
+	return (ssize_t)message.msg_len;
+}
+
 static struct nx_port port;
 static uint8_t *memory;
 
@@ -117,22 +125,28 @@ static void open_once(void)
 static void receive_once(uint32_t offered)
 {
 	struct nx_burst burst;
-	uint8_t seen[SLOTS] = {0};
-	for (uint32_t i = 0; i < offered; i++) burst.slot[i] = (int32_t)(SLOTS - 1 - i);
-	uint32_t count = nx_udp_rx(&port, &burst, offered);
-	CHECK(count <= offered);
-	for (uint32_t i = 0; i < offered; i++) {
-		CHECK((uint32_t)burst.slot[i] < SLOTS && !seen[burst.slot[i]]);
-		seen[burst.slot[i]] = 1;
-	}
-	for (uint32_t i = 0; i < offered; i++) CHECK(seen[SLOTS - 1 - i]);
+	int32_t slots[NX_RX_SLOTS_MAX];
+	for (uint32_t i = 0; i < offered; i++) slots[i] = (int32_t)(SLOTS - 1 - i);
+	port.trains = take(1) & 1;
+	uint32_t count = nx_udp_rx(&port, &burst, slots, offered);
+	CHECK(count <= NX_BURST_FRAMES_MAX);
 	for (uint32_t i = 0; i < count; i++) {
-		CHECK(burst.offset[i] == (uint32_t)burst.slot[i] * SLOT_BYTES + NX_HEADROOM_BYTES);
-		CHECK(burst.length[i] >= NX_FRAME_BYTES_MIN &&
-		      burst.length[i] <= port.frame_bytes_max);
-		CHECK(nx_overlay_check(memory + burst.offset[i] - NX_OVERLAY_BYTES,
-				       burst.length[i] + NX_OVERLAY_BYTES, VNI) == NX_OVERLAY_OK);
+		uint32_t slot = (uint32_t)burst.slot[i], begin = slot * SLOT_BYTES;
+		CHECK(slot < SLOTS && slot + offered >= SLOTS);
+		CHECK(burst.offset[i] >= begin + NX_HEADROOM_BYTES);
+		CHECK(burst.offset[i] + burst.length[i] <= begin + SLOT_BYTES);
+		uint32_t bytes = burst.length[i] + NX_OVERLAY_BYTES, step = burst.segment[i];
+		CHECK(port.trains || step == 0);
+		if (step == 0) step = bytes;
+		CHECK(step <= port.frame_bytes_max + NX_OVERLAY_BYTES);
+		for (uint32_t at = 0; at < bytes; at += step)
+			CHECK(nx_overlay_check(memory + burst.offset[i] - NX_OVERLAY_BYTES + at,
+					       bytes - at < step ? bytes - at : step, VNI) ==
+			      NX_OVERLAY_OK);
 		CHECK(nx_peers_address(&port.peers, burst.peer[i]) != NULL);
+		/* No two frames overlap. */
+		if (i > 0 && burst.slot[i] == burst.slot[i - 1])
+			CHECK(burst.offset[i] >= burst.offset[i - 1] + burst.length[i - 1]);
 	}
 }
 
@@ -143,10 +157,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length)
 	open_once();
 	input = data;
 	input_length = length;
-	while (input_length > 0) receive_once(take(1) % (NX_BURST_FRAMES_MAX + 1));
+	while (input_length > 0) receive_once(take(1) % (NX_RX_SLOTS_MAX + 1));
 	/* What was put off does not leak into the next input. */
-	while (port.rx.next < port.rx.count) receive_once(NX_BURST_FRAMES_MAX);
-	port.rx.train_segment = 0;
+	while (port.rx.next < port.rx.count) receive_once(NX_RX_SLOTS_MAX);
+	port.rx.train_segments = 1;
 	port.rx.wanted = NX_RX_MESSAGES;
 	return 0;
 }
