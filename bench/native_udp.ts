@@ -128,7 +128,7 @@ async function* throughput(
   const oneRaw: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     native.push(
-      await gbps(deno("rx", frameBytes, SECONDS), (port) => deno("tx", port, frameBytes, longer)),
+      await gbps(deno("rx", SECONDS), (port) => deno("tx", port, frameBytes, longer)),
     );
     raw.push(
       await gbps(

@@ -1,7 +1,7 @@
 /**
  * One end of a native UDP measurement, in a process of its own (started by native_udp.ts):
  *
- *     rx FRAME_BYTES SECONDS          prints its port, then "BYTES SECONDS" of frames received
+ *     rx SECONDS                      prints its port, then "BYTES SECONDS" of frames received
  *     tx PORT FRAME_BYTES SECONDS     sends full bursts of frames
  *     both FRAME_BYTES SECONDS        sends a train and receives it, in turn: prints the same
  *     echo SPIN_US | tcp-echo         prints its port, then answers until it is ended
@@ -42,7 +42,7 @@ function open(spinUsMax = 0): Promise<UdpNativePort> {
   });
 }
 
-async function receive(frameBytes: number, seconds: number): Promise<void> {
+async function receive(seconds: number): Promise<void> {
   const port = await open();
   console.log(port.localAddress.port);
   const burst = new Burst();
