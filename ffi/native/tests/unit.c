@@ -259,6 +259,7 @@ static void put_steered(struct end *from, struct nx_burst *burst, uint32_t i, in
 	burst->slot[i] = (int32_t)i;
 	burst->offset[i] = i * from->slot_bytes + NX_HEADROOM_BYTES;
 	burst->length[i] = 300;
+	burst->segment[i] = 0;
 	burst->flags[i] = 0;
 	burst->peer[i] = peer;
 	uint8_t *frame = from->memory + burst->offset[i];
@@ -275,8 +276,10 @@ static void receive_steered(struct end *group, uint32_t open, uint32_t count, ui
 		CHECK(tries < 100000);
 		for (uint32_t index = 0; index < open; index++) {
 			struct nx_burst burst;
-			for (int32_t i = 0; i < 64; i++) burst.slot[i] = i;
-			int32_t came = nx_rx_burst(group[index].port, &burst, 64, 10);
+			int32_t slots[NX_RX_SLOTS_MAX];
+			for (int32_t i = 0; i < NX_RX_SLOTS_MAX; i++) slots[i] = i;
+			int32_t came = nx_rx_burst(group[index].port, &burst, slots,
+						   NX_RX_SLOTS_MAX, 10);
 			CHECK(came >= 0);
 			for (int32_t i = 0; i < came; i++, got++) {
 				CHECK(got < count);
