@@ -182,7 +182,7 @@ async function makeCertificate(): Promise<string | undefined> {
   const { ADDRESS } = await import("../tests/netns/namespaces.ts");
   const directory = await Deno.makeTempDir({ prefix: "nexus-bench-" });
   const names = [LOOPBACK, ADDRESS.ipv4.b].map((address) => `IP:${address}`).join();
-  const made = await new Deno.Command("openssl", {
+  const command = new Deno.Command("openssl", {
     args: [
       ...["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=nexus-bench"],
       ...["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
@@ -190,8 +190,10 @@ async function makeCertificate(): Promise<string | undefined> {
       ...["-keyout", `${directory}/key.pem`, "-out", `${directory}/cert.pem`],
     ],
     stderr: "piped",
-  }).output().catch(() => undefined);
-  if (made?.success) return directory;
+  });
+  try {
+    if ((await command.output()).success) return directory;
+  } catch { /* no such program */ }
   console.error("stream: peers tls_tcp and deno_quic left out: need the openssl command");
   await Deno.remove(directory, { recursive: true });
 }
