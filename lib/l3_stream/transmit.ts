@@ -287,7 +287,9 @@ export class Transmitter {
     const core = this.#core;
     const path = this.#path;
     path.pacingUs = NEVER;
-    if (path.probes > 0) return true;
+    // A peer that does not know yet where we are cannot acknowledge what fills the window: answers
+    // to its challenges do not wait for it. There is one for each packet of the peer at most.
+    if (path.probes > 0 || path.pathResponses.length > 0) return true;
     const hasWork = path.hasWork || (path === core.primary && core.hasWork);
     if (!hasWork) {
       path.recovery.onNothingToSend();

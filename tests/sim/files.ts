@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { NexusError } from "../../lib/base/mod.ts";
 import type { ConnectionId, EndpointEvent } from "../../lib/endpoint/mod.ts";
 import { type Connection, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { streamByte } from "./tasks.ts";
+import { checkPattern, patternOf } from "./tasks.ts";
 import type { Application, EndpointHost } from "./endpoint_host.ts";
 
 const REQUEST_BYTES = 4;
@@ -18,6 +18,8 @@ const WRITE_BYTES = 16_384;
 export class FileServer implements Application {
   /** Connections so far. */
   readonly ids: ConnectionId[] = [];
+  /** Proven moves of a connection to another address. */
+  migrations = 0;
   /** Bytes left to send, by connection and stream. */
   readonly #sending = new Map<string, { size: number; sent: number }>();
 
@@ -29,6 +31,7 @@ export class FileServer implements Application {
     if (event.type === "connected") this.ids.push(event.connection);
     if (event.type !== "connection") return;
     const { connection: id, event: inner } = event;
+    if (inner.type === "migrated") this.migrations++;
     if (inner.type === "readable") {
       const request = host.use(id).read(inner.stream);
       if (request === undefined) return;
@@ -47,11 +50,10 @@ export class FileServer implements Application {
     const file = this.#sending.get(`${id} ${stream}`)!;
     const connection = host.use(id);
     while (file.sent < file.size) {
-      const bytes = new Uint8Array(Math.min(WRITE_BYTES, file.size - file.sent));
-      for (let i = 0; i < bytes.length; i++) bytes[i] = streamByte(file.size, file.sent + i);
-      const taken = connection.write(stream, bytes);
+      const length = Math.min(WRITE_BYTES, file.size - file.sent);
+      const taken = connection.write(stream, patternOf(file.size, file.sent, length));
       file.sent += taken;
-      if (taken < bytes.length) return;
+      if (taken < length) return;
     }
     this.#sending.delete(`${id} ${stream}`);
     connection.finish(stream);
@@ -65,13 +67,18 @@ interface Download {
 
 /** Asks for files on one connection after another. */
 export class FileClient implements Application {
-  connected = 0;
+  /** Connections so far. */
+  readonly ids: ConnectionId[] = [];
+  migrations = 0;
   failed = 0;
   filesDone = 0;
   bytesDone = 0;
   closed = 0;
   /** Called when everything asked for on a connection is here. */
   onDone: (id: ConnectionId) => void = () => {};
+  get connected(): number {
+    return this.ids.length;
+  }
   readonly #wanted = new Map<ConnectionId, number[]>();
   readonly #downloads = new Map<ConnectionId, Map<number, Download>>();
 
@@ -86,7 +93,7 @@ export class FileClient implements Application {
   onEvent(event: EndpointEvent, host: EndpointHost): void {
     const { connection: id } = event;
     if (event.type === "connected") {
-      this.connected++;
+      this.ids.push(id);
       this.#askMore(host, id);
     } else if (event.type === "failed") {
       this.failed++;
@@ -120,6 +127,9 @@ export class FileClient implements Application {
         }
         break;
       }
+      case "migrated":
+        this.migrations++;
+        break;
       case "closed":
         if (event.error !== undefined) throw host.network.failure(event.error.message, event.error);
     }
@@ -145,11 +155,7 @@ export class FileClient implements Application {
     const connection = host.use(id);
     const file = this.#downloads.get(id)!.get(stream)!;
     for (let piece = connection.read(stream); piece; piece = connection.read(stream)) {
-      for (let i = 0; i < piece.length; i++) {
-        if (piece[i] !== streamByte(file.size, file.got + i)) {
-          assert.fail(`stream ${stream}: byte ${file.got + i} is wrong`);
-        }
-      }
+      checkPattern(piece, file.size, file.got);
       file.got += piece.length;
       this.bytesDone += piece.length;
     }

@@ -64,6 +64,8 @@ interface HostEntry {
 
 /** The network; `seed` decides everything that is random. */
 export class SimNetwork implements Carrier {
+  /** Datagrams to names that a NAT had given up. */
+  unreachable = 0;
   #nowUs = 0;
   #events = 0;
   readonly #queue = new EventQueue();
@@ -155,7 +157,7 @@ export class SimNetwork implements Carrier {
   /** Puts a datagram on the link. The bytes are copied. */
   send(from: string, to: string, bytes: Uint8Array, ecn = 0): void {
     const host = this.#ownerOf(to);
-    if (host === undefined) return this.#trail(from, to, bytes.length, "nobody has this name");
+    if (host === undefined) return this.#toNobody(from, to, bytes);
     const visible = this.#visible.get(from) ?? from;
     const packet = { from: visible, to, bytes: bytes.slice(), ecn, enqueuedUs: this.#nowUs };
     this.linkBetween(from, host).send(packet);
@@ -168,7 +170,7 @@ export class SimNetwork implements Carrier {
     if (atUs === NEVER) return;
     this.#queue.push(atUs, () => {
       const host = this.#ownerOf(to); // a NAT may have forgotten the name meanwhile
-      if (host === undefined) return this.#trail(from, to, bytes.length, "nobody has this name");
+      if (host === undefined) return this.#toNobody(from, to, bytes);
       const entry = this.#host(host);
       entry.host.receive(bytes, from, this.#nowUs, packet.ecn);
       this.#turn(entry);
@@ -232,6 +234,11 @@ export class SimNetwork implements Carrier {
     const entry = this.#hosts.get(name);
     if (entry === undefined) throw this.failure(`no host ${name}`);
     return entry;
+  }
+
+  #toNobody(from: string, to: string, { length }: Uint8Array): void {
+    this.unreachable++;
+    this.#trail(from, to, length, "nobody has this name");
   }
 
   /** The host of a name; undefined: it was a NAT's and is forgotten. */

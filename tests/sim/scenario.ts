@@ -141,7 +141,8 @@ export class Stage {
 
   /** Share of the path's rate that the files took. */
   get utilisation(): number {
-    return this.files.bytesDone * 8e6 / this.#tookUs / this.toClient.options.rateBps!;
+    const rateBps = this.toClient.options.rateBps!;
+    return this.files.bytesDone * 8e6 / this.#tookUs / rateBps;
   }
 
   get outcome(): Outcome {
@@ -151,7 +152,7 @@ export class Stage {
       tookUs: this.#tookUs,
       bytes: this.files.bytesDone,
       packets: up.sent + down.sent,
-      lost: up.dropped + up.corrupted + down.dropped + down.corrupted,
+      lost: up.dropped + up.corrupted + down.dropped + down.corrupted + this.network.unreachable,
       asserted: this.#asserted,
     };
   }

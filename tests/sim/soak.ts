@@ -36,6 +36,7 @@ const MEMORY_EVERY = 64;
 const BEST_EFFORT_BYTES_MAX = 1_024 * 9_000;
 /** Handshakes are costly: so many seeds run whole endpoints. */
 const ENDPOINT_SHARE = 0.1;
+const REBIND_SHARE = 0.15;
 /** So many seeds have much to do, the others little: most bugs need few packets, some need many. */
 const BUSY_SHARE = 0.1;
 
@@ -64,6 +65,7 @@ class Soak {
   readonly #healsUs: number;
   readonly #fate: Fate;
   readonly #links: readonly Link[];
+  readonly #rebinds: boolean;
   #streams = 0;
   #turns = 0;
 
@@ -77,7 +79,13 @@ class Soak {
     this.#healsUs = changeableWeather(network, CLIENT, SERVER, HEALS_WITHIN_US);
     this.#links = [network.linkBetween(CLIENT, SERVER), network.linkBetween(SERVER, CLIENT)];
     const congestion = CONGESTION_NAMES[random.below(CONGESTION_NAMES.length)];
-    const config = () => randomConfig(random, congestion);
+    this.#rebinds = random.chance(REBIND_SHARE);
+    // Behind a NAT that rebinds an end must speak now and then, or nobody finds it again.
+    const keepAliveMs = this.#rebinds ? 1_000 + random.below(2_000) : undefined;
+    const config = () => ({
+      ...randomConfig(random, congestion),
+      ...keepAliveMs && { keepAliveMs },
+    });
     this.#ends = random.chance(ENDPOINT_SHARE)
       ? endpointEnds(network, config, CONNECT_MS * 1_000)
       : connectionEnds(network, config, [1_200, 1_464, 1_984, 9_000][random.below(4)]);
@@ -89,6 +97,7 @@ class Soak {
     const [client, server] = this.#ends;
     this.#run(() => this.#ends.every(({ tasks }) => tasks !== undefined));
     for (const end of this.#ends) this.#giveWork(end);
+    if (this.#rebinds) this.#rebind();
     if (this.#fate === "drains") this.#drain();
     else if (this.#fate === "closes early") this.#closeEarly();
     else this.#vanish();
@@ -152,6 +161,17 @@ class Soak {
     read();
   }
 
+  /** The client's NAT gives it another port, or another address, a few times. */
+  #rebind(): void {
+    const { network } = this;
+    const random = this.#random;
+    for (let i = 1 + random.below(4); i > 0; i--) {
+      const visible = `192.0.2.${random.below(3)}:${40_000 + i}`;
+      const atUs = Math.max(network.nowUs, random.below(this.#healsUs + 1));
+      network.at(atUs, () => network.rebind(CLIENT, visible));
+    }
+  }
+
   // ---- ends -------------------------------------------------------------------------------
 
   #drain(): void {
@@ -199,7 +219,8 @@ class Soak {
     }
     network.run(network.nowUs + GIVES_UP_WITHIN_US);
     for (const { tasks } of this.#ends) {
-      assert.match(tasks!.closed[0]?.error?.code ?? "", /PEER_UNREACHABLE|IDLE_TIMEOUT/);
+      const code = tasks!.closed[0]?.error?.code ?? "none";
+      assert.match(code, /^(PEER_UNREACHABLE|IDLE_TIMEOUT|CONNECT_TIMEOUT)$/);
     }
   }
 

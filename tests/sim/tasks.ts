@@ -4,7 +4,7 @@
  * twice. One TaskRunner sits on each end of a connection.
  */
 import assert from "node:assert/strict";
-import { NexusError } from "../../lib/base/mod.ts";
+import { NexusError, SeededRandom } from "../../lib/base/mod.ts";
 import {
   type Connection,
   type ConnectionEvent,
@@ -185,11 +185,7 @@ export class TaskRunner implements Behaviour {
     }
     const piece = this.connection.read(stream);
     if (piece === undefined) return false;
-    for (let i = 0; i < piece.length; i++) {
-      if (piece[i] !== streamByte(stream, incoming.bytes + i)) {
-        assert.fail(`stream ${stream}: byte ${incoming.bytes + i} is wrong`);
-      }
-    }
+    checkPattern(piece, stream, incoming.bytes);
     incoming.bytes += piece.length;
     return true;
   }
@@ -237,25 +233,29 @@ export class TaskRunner implements Behaviour {
   }
 
   #write(task: OutgoingTask): boolean {
-    const bytes = new Uint8Array(Math.min(WRITE_BYTES, task.total - task.sent));
-    for (let i = 0; i < bytes.length; i++) bytes[i] = streamByte(task.stream, task.sent + i);
-    const taken = this.connection.write(task.stream, bytes);
+    const length = Math.min(WRITE_BYTES, task.total - task.sent);
+    const taken = this.connection.write(task.stream, patternOf(task.stream, task.sent, length));
     task.sent += taken;
-    return taken === bytes.length;
+    return taken === length;
   }
 
   #sendMessage(task: OutgoingTask): boolean {
     const bytesMax = task.messageBytesMax ?? (task.mode === MODE_BEST_EFFORT ? 1_000 : 3_000);
-    const length = streamByte(task.stream, task.sent) * bytesMax >> 8;
-    const bytes = new Uint8Array(Math.max(MESSAGE_HEAD_BYTES, length));
-    for (let i = MESSAGE_HEAD_BYTES; i < bytes.length; i++) {
-      bytes[i] = streamByte(task.stream + task.sent, i);
-    }
-    new DataView(bytes.buffer).setUint32(0, task.sent);
+    const [size] = patternOf(task.stream, task.sent, 1);
+    const bytes = messageOf(task.stream, task.sent, size * bytesMax >> 8);
     if (!this.connection.sendMessage(task.stream, bytes)) return false;
     task.sent++;
     return true;
   }
+}
+
+/** Message `number` of a stream: its number and the pattern. */
+function messageOf(stream: number, number: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(Math.max(MESSAGE_HEAD_BYTES, length));
+  new DataView(bytes.buffer).setUint32(0, number);
+  const pattern = patternOf(stream + number, MESSAGE_HEAD_BYTES, bytes.length - MESSAGE_HEAD_BYTES);
+  bytes.set(pattern, MESSAGE_HEAD_BYTES);
+  return bytes;
 }
 
 function isCode(error: unknown, code: string): boolean {
@@ -270,17 +270,36 @@ function onMessage(stream: number, incoming: Incoming, bytes: Uint8Array): void 
   const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
   assert.ok(!incoming.messages.has(number), `stream ${stream}: message ${number} came twice`);
   incoming.messages.add(number);
-  for (let i = MESSAGE_HEAD_BYTES; i < bytes.length; i++) {
-    if (bytes[i] !== streamByte(stream + number, i)) {
-      assert.fail(`stream ${stream}: byte ${i} of message ${number} is wrong`);
-    }
-  }
+  checkPattern(bytes.subarray(MESSAGE_HEAD_BYTES), stream + number, MESSAGE_HEAD_BYTES);
   incoming.bytes += bytes.length;
 }
 
-/** The byte at an offset of a stream: cheap, and no two streams or distances look alike. */
-export function streamByte(stream: number, offset: number): number {
-  return (Math.imul(offset ^ Math.imul(stream, 0x85ebca6b), 0x9e3779b1) >>> 21) & 0xff;
+/** Prime, so that no power of two leads back to the same bytes. */
+const PATTERN_PERIOD = 1_048_573;
+/** No piece that is made or looked at in one go is longer. */
+const PIECE_BYTES_MAX = 65_536;
+/** Distance of two streams in the pattern; prime too. */
+const STREAM_DISTANCE = 7_919;
+const PATTERN = (() => {
+  const bytes = new Uint8Array(PATTERN_PERIOD + PIECE_BYTES_MAX);
+  new SeededRandom(1).fill(bytes.subarray(0, PATTERN_PERIOD));
+  bytes.copyWithin(PATTERN_PERIOD, 0, PIECE_BYTES_MAX);
+  return bytes;
+})();
+
+/** What stands at an offset of a stream, at most PIECE_BYTES_MAX; a view, not to be changed. */
+export function patternOf(stream: number, offset: number, length: number): Uint8Array {
+  assert.ok(length <= PIECE_BYTES_MAX);
+  const at = (stream * STREAM_DISTANCE + offset) % PATTERN_PERIOD;
+  return PATTERN.subarray(at, at + length);
+}
+
+/** Fails unless the bytes are those of a stream at an offset. */
+export function checkPattern(bytes: Uint8Array, stream: number, offset: number): void {
+  const expected = patternOf(stream, offset, bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] !== expected[i]) assert.fail(`stream ${stream}: byte ${offset + i} is wrong`);
+  }
 }
 
 /** All that `sender` sent whole is at `receiver`, in the way its mode promises, and nothing else. */
