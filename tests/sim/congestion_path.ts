@@ -20,10 +20,14 @@ export interface BottleneckOptions {
   queueBytes: number;
   /** Chance of each packet to vanish before the queue. */
   lossRate?: number;
+  /** Every so manieth packet vanishes: the deterministic loss of RFC 9438 §5.1. */
+  dropEvery?: number;
   /** Vanishes what exceeds a token bucket, before the queue. */
   policer?: { rateBps: number; burstBytes: number };
   /** Queue above which packets are marked CE. */
   markAtBytes?: number;
+  /** What is sent before this time arrives at that time, all at once. */
+  hold?: { untilUs: number; arriveUs: number };
   /** Acknowledgements reach the sender at multiples of this only. */
   bunchUs?: number;
   /** Chance of each packet to arrive so much later than its turn. */
@@ -45,8 +49,6 @@ export class ModelFlow {
   readonly recovery: LossRecovery<never>;
   /** Bytes that arrived. */
   arrivedBytes = 0;
-  /** Bytes per second that the application writes; Infinity: as much as may be sent. */
-  appRate = Infinity;
   /** Called after each ACK was taken. */
   onAck: ((nowUs: number) => void) | undefined;
 
@@ -54,6 +56,7 @@ export class ModelFlow {
   readonly acks: Ack[] = [];
   readonly arrivals: { atUs: number; packet: number; isMarked: boolean }[] = [];
   ackAtUs = NEVER;
+  #appRate = Infinity;
   #next = 0;
   #probes = 0;
   #writtenBytes = 0;
@@ -74,10 +77,17 @@ export class ModelFlow {
     });
   }
 
+  /** Bytes per second that the application writes from now on; Infinity: as much as may be sent. */
+  setAppRate(rate: number, nowUs: number): void {
+    this.#appRate = rate;
+    this.#writtenBytes = 0;
+    this.#writtenUs = this.wakeUs = nowUs;
+  }
+
   /** Bytes that the application has ready; what it did not write while idle is gone. */
   #readyBytes(nowUs: number): number {
-    if (this.appRate === Infinity) return Infinity;
-    this.#writtenBytes += this.appRate * (nowUs - this.#writtenUs) / 1e6;
+    if (this.#appRate === Infinity) return Infinity;
+    this.#writtenBytes += this.#appRate * (nowUs - this.#writtenUs) / 1e6;
     this.#writtenUs = nowUs;
     return this.#writtenBytes;
   }
@@ -95,7 +105,7 @@ export class ModelFlow {
       else {
         if (ready - sent < bytes) {
           recovery.onNothingToSend();
-          if (this.appRate > 0) this.wakeUs = nowUs + (bytes - ready + sent) * 1e6 / this.appRate;
+          if (this.#appRate > 0) this.wakeUs = nowUs + (bytes - ready + sent) * 1e6 / this.#appRate;
           break;
         }
         if (!recovery.canSend(bytes)) break;
@@ -215,7 +225,8 @@ export class Bottleneck {
 
   readonly #carry = (flow: ModelFlow, packet: number, bytes: number): void => {
     const { nowUs, options } = this;
-    const isLost = options.lossRate !== undefined && this.#random.chance(options.lossRate);
+    const isLost = (options.lossRate !== undefined && this.#random.chance(options.lossRate)) ||
+      (packet + 1) % (options.dropEvery ?? Infinity) === 0;
     const exceeds = this.queuedBytes + bytes > options.queueBytes;
     if (isLost || !this.#conforms(bytes) || exceeds) {
       this.dropped++;
@@ -225,6 +236,8 @@ export class Bottleneck {
     const isMarked = options.markAtBytes !== undefined && this.queuedBytes > options.markAtBytes;
     this.#busyUntilUs = Math.max(nowUs, this.#busyUntilUs) + bytes * 8e6 / options.rateBps;
     let atUs = this.#busyUntilUs + options.delayUs;
+    const { hold } = options;
+    if (hold !== undefined && nowUs < hold.untilUs) atUs = hold.arriveUs;
     if (options.reorderRate !== undefined && this.#random.chance(options.reorderRate)) {
       atUs += options.reorderDelayUs ?? 0;
     }

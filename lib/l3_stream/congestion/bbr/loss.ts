@@ -16,8 +16,8 @@ export function beginRecovery(bbr: BbrState, sentUs: number): boolean {
     bwShortterm: bbr.bwShortterm,
     inflightShortterm: bbr.inflightShortterm,
     inflightLongterm: bbr.inflightLongterm,
+    recoveryStartUs: bbr.recoveryStartUs,
   };
-  if (!bbr.inRecovery) bbr.recoveryRound = bbr.roundCount;
   bbr.inRecovery = true;
   bbr.recoveryStartUs = bbr.nowUs;
   return true;
@@ -67,6 +67,8 @@ export function handleSpuriousLossDetection(bbr: BbrState): void {
   if (undo === undefined) return;
   bbr.undo = undefined;
   bbr.restoreCwnd();
+  bbr.inRecovery = false;
+  bbr.recoveryStartUs = undo.recoveryStartUs;
   bbr.isLossInRound = false;
   resetFullBw(bbr);
   bbr.bwShortterm = Math.max(bbr.bwShortterm, undo.bwShortterm);

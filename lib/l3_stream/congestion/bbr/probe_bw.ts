@@ -102,7 +102,10 @@ function isTimeToCruise(bbr: BbrState): boolean {
 
 /** IsTimeToGoDown(), §5.3.3.7. */
 function isTimeToGoDown(bbr: BbrState): boolean {
-  if (bbr.prevProbeTooHigh && bbr.inFlight >= bbr.inflightLongterm) {
+  // What was in flight before this acknowledgement: as the window is not above inflight_longterm
+  // either, it comes no closer than a packet.
+  const inFlight = bbr.inFlight + bbr.rate.sample.newlyAcked;
+  if (bbr.prevProbeTooHigh && inFlight + bbr.datagramBytes > bbr.inflightLongterm) {
     bbr.prevProbePrecautionary = true; // §5.3.3.6: the last probe went too high just there
     return true;
   }

@@ -16,14 +16,17 @@ export function checkStartupDone(bbr: BbrState): void {
   bbr.drainStartRound = bbr.roundCount;
 }
 
-/** CheckStartupHighLoss(), §5.3.1.3: lasting, high and spread loss means a full pipe too. */
+/**
+ * CheckStartupHighLoss(), §5.3.1.3: lasting, high and spread loss means a full pipe too. That
+ * recovery has lasted a round trip is implied: noteLoss() begins the loss round anew with the
+ * first loss.
+ */
 function checkStartupHighLoss(bbr: BbrState): void {
   if (!bbr.lossRoundStart) return;
   const events = bbr.lossEventsInRound;
   bbr.lossEventsInRound = 0;
   const { lost, txInFlight } = bbr.rate.sample;
   if (bbr.fullBwReached || events < STARTUP_LOSS_EVENTS) return;
-  if (!bbr.inRecovery || bbr.roundCount <= bbr.recoveryRound) return;
   if (!isInflightTooHigh(lost, txInFlight)) return;
   if (bbr.undo !== undefined) bbr.undo.phase = "Startup";
   bbr.fullBwNow = true;

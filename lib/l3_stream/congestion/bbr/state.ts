@@ -53,6 +53,7 @@ export interface UndoState {
   bwShortterm: number;
   inflightShortterm: number;
   inflightLongterm: number;
+  recoveryStartUs: number;
 }
 
 export class BbrState {
@@ -107,7 +108,6 @@ export class BbrState {
   /** Packets sent up to here are of the round trip that began the current loss episode. */
   recoveryStartUs = -Infinity;
   inRecovery = false;
-  recoveryRound = 0;
 
   // Aggregation (§2.10.2).
   extraAcked = 0;
