@@ -10,7 +10,7 @@ export const handshakeBench: Bench = {
   about: "1-RTT mutual handshake, both sides' work",
   async *run(): AsyncGenerator<Row> {
     const authority = benchAuthority();
-    const server = await benchDriver(authority, () => {});
+    const server = await benchDriver(authority, { onSession: () => {} });
     const client = await benchDriver(authority);
     const times: number[] = [];
     for (let i = 0; i < WARM_UP + ROUNDS; i++) {

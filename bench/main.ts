@@ -18,14 +18,23 @@ if (unknown.length > 0) {
   for (const { name, about } of BENCHES) console.error(`  ${name.padEnd(12)}${about}`);
   Deno.exit(2);
 }
+const load = Deno.loadavg().map((each) => each.toFixed(2)).join(" ");
+console.error(`machine: ${navigator.hardwareConcurrency} cores, load average ${load}`);
 for (const bench of BENCHES) {
   if (names.length > 0 && !names.includes(bench.name)) continue;
   if (!json) console.error(`${bench.name}: ${bench.about}`);
   for await (const row of bench.run()) console.log(json ? JSON.stringify(row) : rowText(row));
 }
 
-function rowText({ bench, name, value, unit, peer, ratio }: Row): string {
-  const figure = Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
-  const against = ratio === undefined ? "" : `  ${ratio.toFixed(2)} × ${peer}`;
-  return `${`${bench}/${name}`.padEnd(34)}${figure.padStart(10)} ${unit}${against}`;
+function rowText(row: Row): string {
+  const { bench, name, value, unit, peer, peerValue, ratio, target, met } = row;
+  let text = `${`${bench}/${name}`.padEnd(34)}${figure(value).padStart(10)} ${unit}`;
+  if (ratio !== undefined) text += `  ${ratio.toFixed(2)} × ${peer}`;
+  if (peerValue !== undefined) text += ` (${figure(peerValue)} ${unit})`;
+  if (target !== undefined) text += `  [${target}: ${met ? "met" : "missed"}]`;
+  return text;
+}
+
+function figure(value: number): string {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

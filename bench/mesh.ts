@@ -2,11 +2,23 @@
 import type { SocketAddress } from "../lib/base/mod.ts";
 import { randomFill, systemClock } from "../lib/io/clock.ts";
 import { nodeEngine } from "../lib/io/crypto.ts";
-import { openUdpPort } from "../lib/io/udp_port.ts";
+import { openBestPort, type PortKind } from "../lib/io/open_port.ts";
+import { bestPoolMemory } from "../lib/io/pool_memory.ts";
+import { Pool, SLOT_BYTES } from "../lib/l1_link/mod.ts";
 import { CertificateAuthority, createCsr, Identity } from "../lib/l4_trust/mod.ts";
 import { Driver, type Session } from "../lib/sdk/mod.ts";
 
 const VNI = 7;
+/** As many as a node has. */
+const POOL_SLOTS = 4_096;
+
+export interface BenchDriverOptions {
+  /** Default: loopback. */
+  readonly host?: string;
+  /** Default: the portable port. */
+  readonly kind?: PortKind;
+  readonly onSession?: (session: Session) => void;
+}
 
 /** A CA whose key both processes of a benchmark derive from the same seed. */
 export function benchAuthority(): CertificateAuthority {
@@ -15,10 +27,10 @@ export function benchAuthority(): CertificateAuthority {
   return CertificateAuthority.root(seed, nodeEngine, { unixS, vni: VNI });
 }
 
-/** A driver on a free loopback port, with a certificate of that CA. */
+/** A driver on a free UDP port, with a certificate of that CA. */
 export async function benchDriver(
   authority: CertificateAuthority,
-  onSession?: (session: Session) => void,
+  { host = "127.0.0.1", kind = "udp", onSession }: BenchDriverOptions = {},
 ): Promise<{ driver: Driver; address: SocketAddress }> {
   const identity = Identity.generate(randomFill, nodeEngine);
   const mic = authority.issue(createCsr(identity, {}, {}), {
@@ -26,7 +38,10 @@ export async function benchDriver(
     vni: VNI,
     role: "node",
   });
-  const port = await openUdpPort({ listen: { host: "127.0.0.1", port: 0 }, vni: VNI });
+  // The portable way does without FFI altogether.
+  const memory = kind === "udp" ? undefined : bestPoolMemory(POOL_SLOTS * SLOT_BYTES.small);
+  const pool = new Pool({ slots: POOL_SLOTS, memory });
+  const { port } = await openBestPort({ kind, listen: { host, port: 0 }, vni: VNI, pool });
   const driver = new Driver({
     port,
     clock: systemClock,

@@ -5,7 +5,8 @@
  */
 import { udpNativeUnavailable } from "../lib/io/udp_native_port.ts";
 import { C_FLAGS } from "../ffi/build.ts";
-import { type Bench, median, type Row } from "./row.ts";
+import { Program } from "./program.ts";
+import { type Bench, median, paired, type Row } from "./row.ts";
 
 /** Frames of a plain Ethernet path and of a jumbo one; datagrams are 8 bytes longer. */
 const FRAME_BYTES = { "": 1422, "_jumbo": 8900 };
@@ -53,56 +54,9 @@ async function buildRawLoop(): Promise<string> {
   return output;
 }
 
-/** Starts a program and reads what it prints, line by line. */
-class Program {
-  readonly #child: Deno.ChildProcess;
-  readonly #reader: ReadableStreamDefaultReader<string>;
-  #text = "";
-
-  constructor(command: string, args: readonly (string | number)[]) {
-    this.#child = new Deno.Command(command, {
-      args: args.map(String),
-      stdin: "null",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  }
-
-  async line(): Promise<string> {
-    while (!this.#text.includes("\n")) {
-      const { value, done } = await this.#reader.read();
-      if (done) throw new Error("a benchmark program ended early");
-      this.#text += value;
-    }
-    const [line] = this.#text.split("\n", 1);
-    this.#text = this.#text.slice(line.length + 1);
-    return line;
-  }
-
-  /** Everything it still prints, until it ends. */
-  async rest(): Promise<string> {
-    for (;;) {
-      const { value, done } = await this.#reader.read();
-      if (done) break;
-      this.#text += value;
-    }
-    await this.#child.status;
-    return this.#text;
-  }
-
-  async end(): Promise<void> {
-    try {
-      this.#child.kill();
-    } catch { /* it has ended by itself */ }
-    await this.#reader.cancel();
-    await this.#child.status;
-  }
-}
-
 function deno(...args: (string | number)[]): Program {
   const permissions = ["--allow-ffi", "--allow-read", "--allow-net"];
-  return new Program(Deno.execPath(), ["run", "-q", ...permissions, END, ...args]);
+  return Program.start(Deno.execPath(), ["run", "-q", ...permissions, END, ...args]);
 }
 
 /** Gbit/s that arrive at `receiver` while `send` runs; without it the receiver feeds itself. */
@@ -132,12 +86,12 @@ async function* throughput(
     );
     raw.push(
       await gbps(
-        new Program(rawLoop, ["rx", SECONDS]),
-        (port) => new Program(rawLoop, ["tx", port, datagram, longer]),
+        Program.start(rawLoop, ["rx", SECONDS]),
+        (port) => Program.start(rawLoop, ["tx", port, datagram, longer]),
       ),
     );
     oneNative.push(await gbps(deno("both", frameBytes, SECONDS)));
-    oneRaw.push(await gbps(new Program(rawLoop, ["both", datagram, SECONDS])));
+    oneRaw.push(await gbps(Program.start(rawLoop, ["both", datagram, SECONDS])));
     const measured = await iperf3(datagram);
     if (measured !== undefined) iperf.push(measured);
   }
@@ -157,11 +111,6 @@ async function* throughput(
   };
 }
 
-/** The middle of the ratios of each round: load that comes and goes hits both of a pair. */
-function paired(values: readonly number[], peers: readonly number[]): number {
-  return median(values.map((value, round) => value / peers[round]));
-}
-
 /** What iperf3 gets through, undefined where it is not installed. */
 async function iperf3(datagram: number): Promise<number | undefined> {
   const port = 20_000 + Math.floor(Math.random() * 20_000);
@@ -170,9 +119,9 @@ async function iperf3(datagram: number): Promise<number | undefined> {
   } catch {
     return undefined;
   }
-  const server = new Program("iperf3", ["-s", "-1", "-p", port, "--forceflush"]);
+  const server = Program.start("iperf3", ["-s", "-1", "-p", port, "--forceflush"]);
   while (!(await server.line()).includes("listening"));
-  const client = new Program("iperf3", [
+  const client = Program.start("iperf3", [
     ...["-c", "127.0.0.1", "-p", port, "-u", "-b", "0", "-l", datagram, "-t", 1, "--json"],
   ]);
   const report = JSON.parse(await client.rest());
@@ -203,8 +152,8 @@ async function* roundTrips(rawLoop: string): AsyncGenerator<Row> {
     sleeping.push(await native(0));
     raw.push(
       await roundTrip(
-        new Program(rawLoop, ["echo"]),
-        (port) => new Program(rawLoop, ["ping", port, 140, PINGS]),
+        Program.start(rawLoop, ["echo"]),
+        (port) => Program.start(rawLoop, ["ping", port, 140, PINGS]),
       ),
     );
   }

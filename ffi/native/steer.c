@@ -15,7 +15,7 @@
  * its keys.
  *
  * Fragments of a handshake carry FRAGMENT_INFO, thus options. They meet at one worker, which puts
- * the message together and hands it to its owner (lib/endpoint: the "stray" event).
+ * the message together and hands it to its owner (lib/endpoint: Stray).
  *
  * The kernel numbers the sockets of a group in the order in which they were bound; one that closes
  * gives its number to the last. A number that nobody has yet selects by the hash, as before there

@@ -71,6 +71,9 @@ export interface PeerNumbers {
 /** RFC 9002 §6.2.2: the initial round trip when nothing is known. */
 const INITIAL_RTT_US_MAX = 333_000;
 
+/** Connection ids are 32 bits. */
+const CONNECTION_ID_MAX = 0xffff_ffff;
+
 /** A handle for one connection: the connection id that we chose for it. */
 export type ConnectionId = number;
 
@@ -93,6 +96,25 @@ export type EndpointEvent =
   | { type: "connection"; connection: ConnectionId; event: ConnectionEvent }
   | { type: "closed"; connection: ConnectionId };
 
+/** A handshake message for endpoint `owner` of the group: its `receiveStray` takes it. */
+export interface Stray {
+  readonly owner: number;
+  readonly message: Uint8Array;
+  /** Where it came from. */
+  readonly address: SocketAddress;
+}
+
+/**
+ * One of `size` endpoints that share an address: the connection ids that it chooses leave `index`
+ * when divided by `size`, and frames are steered by that (ffi/native/steer.c).
+ */
+export interface EndpointGroup {
+  readonly index: number;
+  readonly size: number;
+}
+
+const ALONE: EndpointGroup = { index: 0, size: 1 };
+
 export interface EndpointOptions extends HandshakeConfig {
   random: RandomFill;
   /** The port's peer table: peers are small numbers here. */
@@ -109,6 +131,7 @@ export interface EndpointOptions extends HandshakeConfig {
   connectionsMax?: number;
   /** Refuse new connections from others: false for a pure client. */
   acceptConnections?: boolean;
+  group?: EndpointGroup;
 }
 
 interface Entry {
@@ -145,9 +168,11 @@ export class Endpoint {
   /** Entries that may have something to send or to tell. */
   readonly #ready: Entry[] = [];
   readonly #events: EndpointEvent[] = [];
+  readonly #strays: Stray[] = [];
   readonly #info = new FrameInfo();
   readonly #frameBytesMax: number;
   readonly #connectionsMax: number;
+  readonly #group: EndpointGroup;
   #draining = false;
 
   constructor(options: EndpointOptions) {
@@ -156,6 +181,7 @@ export class Endpoint {
     this.nodeId = options.identity.nodeId;
     this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_DEFAULT;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
+    this.#group = options.group ?? ALONE;
     this.#reassembler = new Reassembler();
   }
 
@@ -305,6 +331,11 @@ export class Endpoint {
     return this.#events.shift();
   }
 
+  /** What came here but is for another endpoint of the group. */
+  pollStray(): Stray | undefined {
+    return this.#strays.shift();
+  }
+
   /**
    * Fills the burst with frames that may go now, written into slots of the pool.
    * @returns how many were added; 0 = nothing left to send (or the pool is empty)
@@ -355,7 +386,32 @@ export class Endpoint {
       if (info.fragmentTotal > 0) return this.counters.drop("hello_fragmented");
       return this.#receiveHello(message, length, peer, address, nowUs, unixS);
     }
-    const entry = this.#entries.get(receiverConnectionId(incoming.type, message));
+    const id = receiverConnectionId(incoming.type, message);
+    const owner = id % this.#group.size;
+    if (owner !== this.#group.index && id !== 0) {
+      // Fragments are not steered by the id, which only the first of them shows.
+      this.#strays.push({ owner, message, address });
+      return;
+    }
+    this.#continueHandshake(id, message, source, nowUs, unixS);
+  }
+
+  /** Takes in a stray of another endpoint of the group. */
+  receiveStray({ message, address }: Stray, nowUs: number, unixS: number): void {
+    const incoming = readMessage(message);
+    if (incoming === undefined) return this.counters.drop("handshake_malformed");
+    const id = receiverConnectionId(incoming.type, message);
+    this.#continueHandshake(id, message, formatSocketAddress(address), nowUs, unixS);
+  }
+
+  #continueHandshake(
+    id: ConnectionId,
+    message: Uint8Array,
+    source: string,
+    nowUs: number,
+    unixS: number,
+  ): void {
+    const entry = this.#entries.get(id);
     const handshake = entry?.client ?? entry?.server;
     if (entry === undefined || handshake === undefined) {
       return this.counters.drop("handshake_unknown");
@@ -599,12 +655,7 @@ export class Endpoint {
 
   #newEntry(initiator: boolean, peer: number, address: SocketAddress): Entry | undefined {
     if (this.#entries.size >= this.#connectionsMax) return undefined;
-    const word = new Uint8Array(4);
-    let id = 0;
-    do {
-      this.#options.random(word);
-      id = new DataView(word.buffer).getUint32(0);
-    } while (id === 0 || this.#entries.has(id));
+    const id = this.#newConnectionId();
     const entry: Entry = {
       id,
       initiator,
@@ -617,6 +668,18 @@ export class Endpoint {
     };
     this.#entries.set(id, entry);
     return entry;
+  }
+
+  /** A random id that is free, not 0 and ours within the group. */
+  #newConnectionId(): ConnectionId {
+    const { index, size } = this.#group;
+    const word = new Uint8Array(4);
+    for (;;) {
+      this.#options.random(word);
+      const random = new DataView(word.buffer).getUint32(0);
+      const id = random - random % size + index;
+      if (id !== 0 && id <= CONNECTION_ID_MAX && !this.#entries.has(id)) return id;
+    }
   }
 
   #enqueue(entry: Entry): void {

@@ -3,7 +3,12 @@
  * the clock. One driver serves a whole process, node or client.
  */
 import { type Clock, formatSocketAddress, NexusError, type SocketAddress } from "../base/mod.ts";
-import { type ConnectOptions, Endpoint, type EndpointOptions } from "../endpoint/mod.ts";
+import {
+  type ConnectOptions,
+  Endpoint,
+  type EndpointOptions,
+  type Stray,
+} from "../endpoint/mod.ts";
 import { setImmediate } from "node:timers";
 import { Burst, type Port } from "../l1_link/mod.ts";
 import { FRAME_BYTES_DEFAULT } from "../l3_stream/mod.ts";
@@ -26,6 +31,8 @@ export interface DriverOptions extends Omit<EndpointOptions, "peers"> {
   onSession?: (session: Session) => void;
   /** Called when a handshake that another end started fails. */
   onHandshakeFailed?: (error: NexusError) => void;
+  /** In a group: called with what came here but is for another endpoint. */
+  onStray?: (stray: Stray) => void;
   /** Called with what a callback of a session threw; that session has been ended. */
   onFault?: (error: unknown) => void;
 }
@@ -45,6 +52,7 @@ export class Driver {
   onSession?: (session: Session) => void;
   onHandshakeFailed?: (error: NexusError) => void;
   onFault?: (error: unknown) => void;
+  readonly #onStray: DriverOptions["onStray"];
 
   readonly #sessions = new Map<number, Session>();
   readonly #dials = new Map<number, Dial>();
@@ -52,14 +60,15 @@ export class Driver {
   readonly #tx = new Burst();
   #lostBefore = 0;
   #flushQueued = false;
-  /** No new dials; the goodbyes are under way. */
-  #draining = false;
+  /** No new dials; resolves when the goodbyes are said. */
+  #drained?: Promise<void>;
   #closing = false;
   #loop: Promise<void>;
 
   constructor(options: DriverOptions) {
-    const { port, clock, onSession, onHandshakeFailed, onFault, ...endpoint } = options;
+    const { port, clock, onSession, onHandshakeFailed, onFault, onStray, ...endpoint } = options;
     this.onFault = onFault;
+    this.#onStray = onStray;
     this.port = port;
     this.clock = clock;
     this.onSession = onSession;
@@ -90,7 +99,9 @@ export class Driver {
     const { signal, ...rest } = options;
     const address = await resolveSocketAddress(named);
     return await new Promise((resolve, reject) => {
-      if (this.#draining) return reject(new NexusError("CLOSED", "cannot connect: shutting down"));
+      if (this.#drained !== undefined) {
+        return reject(new NexusError("CLOSED", "cannot connect: shutting down"));
+      }
       if (signal?.aborted) return reject(cancelled(address));
       let id: number;
       try {
@@ -126,10 +137,32 @@ export class Driver {
     });
   }
 
+  /** Hands in what came to another driver of the group (`onStray`). */
+  receiveStray(stray: Stray): void {
+    this.endpoint.receiveStray(stray, this.clock.nowUs(), this.#unixS());
+    this.port.wake();
+  }
+
   /** Closes every session, waits for the goodbyes up to `graceMs`, then closes the port. */
   async close(graceMs = 300): Promise<void> {
-    if (this.#draining) return this.#loop;
-    this.#draining = true;
+    await this.drain(graceMs);
+    if (this.#closing) return this.#loop;
+    this.#closing = true;
+    this.port.wake();
+    await this.#loop;
+    for (const session of this.#sessions.values()) {
+      session.abort(new NexusError("CLOSED", "connection closed: shutting down"));
+    }
+    this.#sessions.clear();
+    await this.port.close();
+  }
+
+  /** No new connections; closes every session and waits for the goodbyes up to `graceMs`. */
+  drain(graceMs = 300): Promise<void> {
+    return this.#drained ??= this.#sayGoodbye(graceMs);
+  }
+
+  async #sayGoodbye(graceMs: number): Promise<void> {
     for (const [id, dial] of this.#dials) {
       this.endpoint.abandon(id);
       dial.reject(new NexusError("CLOSED", "cannot connect: shutting down"));
@@ -144,14 +177,6 @@ export class Driver {
     const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
     await Promise.race([Promise.all(goodbyes), grace]);
     clearTimeout(timer);
-    this.#closing = true;
-    this.port.wake();
-    await this.#loop;
-    for (const session of this.#sessions.values()) {
-      session.abort(new NexusError("CLOSED", "connection closed: shutting down"));
-    }
-    this.#sessions.clear();
-    await this.port.close();
   }
 
   async #run(): Promise<void> {
@@ -219,7 +244,7 @@ export class Driver {
   #dispatch(): void {
     for (;;) {
       const event = this.endpoint.pollEvent();
-      if (event === undefined) return;
+      if (event === undefined) break;
       switch (event.type) {
         case "connected": {
           const dial = this.#dials.get(event.connection);
@@ -256,6 +281,11 @@ export class Driver {
           this.#sessions.delete(event.connection);
           break;
       }
+    }
+    for (;;) {
+      const stray = this.endpoint.pollStray();
+      if (stray === undefined) return;
+      this.#onStray?.(stray);
     }
   }
 

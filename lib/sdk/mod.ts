@@ -13,3 +13,5 @@ export { isUnreachable } from "./reachability.ts";
 export * from "./serve.ts";
 export * from "./session.ts";
 export * from "./session_pool.ts";
+export * from "./worker_group.ts";
+export { type MemberCounters, type MemberOptions, serveInGroup } from "./worker_member.ts";

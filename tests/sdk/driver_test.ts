@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { NexusError } from "../../lib/base/mod.ts";
 import { formatNodeId } from "../../lib/base/mod.ts";
 import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { SessionPool } from "../../lib/sdk/mod.ts";
+import { type Session, SessionPool } from "../../lib/sdk/mod.ts";
 import { benchAuthority, benchDriver } from "../../bench/mesh.ts";
 
 const codeOf = (error: unknown) => error instanceof NexusError ? error.code : String(error);
@@ -11,13 +11,14 @@ Deno.test("sdk: a callback that throws ends its own session, not the loop", asyn
   const authority = benchAuthority();
   const faults: unknown[] = [];
   let calls = 0;
-  const server = await benchDriver(authority, (session) => {
+  const onSession = (session: Session) => {
     if (calls++ === 0) throw new Error("boom");
     session.onChannel = async (channel) => {
       await channel.sendBytes((await channel.receiveBytes())!);
       channel.finish();
     };
-  });
+  };
+  const server = await benchDriver(authority, { onSession });
   server.driver.onFault = (error) => faults.push(error);
   const client = await benchDriver(authority);
   const first = await client.driver.dial(server.address);
@@ -54,7 +55,7 @@ Deno.test("sdk: a signal that has fired already gives a dial up without losing i
 
 Deno.test("sdk: those who ask the same share a dial, those who ask more have their own", async () => {
   const authority = benchAuthority();
-  const server = await benchDriver(authority, () => {});
+  const server = await benchDriver(authority, { onSession: () => {} });
   const client = await benchDriver(authority);
   const pool = new SessionPool(client.driver);
   const nodeId = formatNodeId(server.driver.endpoint.nodeId);

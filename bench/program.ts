@@ -1,0 +1,73 @@
+/** A program that a benchmark starts and reads line by line, such as one end of a transfer. */
+
+/** What every program here answers within, warm-up and measurement included. */
+const SILENCE_MS_MAX = 60_000;
+
+export class Program implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #reader: ReadableStreamDefaultReader<string>;
+  #text = "";
+
+  constructor(command: Deno.Command) {
+    this.#child = command.spawn();
+    this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** Starts `command`; its standard error goes to ours. */
+  static start(command: string, args: readonly (string | number)[]): Program {
+    return new Program(new Deno.Command(command, programOptions(args)));
+  }
+
+  /** The next line that it prints; throws when it ends or is silent. */
+  async line(): Promise<string> {
+    while (!this.#text.includes("\n")) {
+      const { value, done } = await this.#read();
+      if (done) throw new Error("a benchmark program ended early");
+      this.#text += value;
+    }
+    const [line] = this.#text.split("\n", 1);
+    this.#text = this.#text.slice(line.length + 1);
+    return line;
+  }
+
+  /** Everything it still prints, until it ends. */
+  async rest(): Promise<string> {
+    for (;;) {
+      const { value, done } = await this.#read();
+      if (done) break;
+      this.#text += value;
+    }
+    await this.#child.status;
+    return this.#text;
+  }
+
+  async #read(): Promise<ReadableStreamReadResult<string>> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => reject(new Error(`a benchmark program said nothing for ${SILENCE_MS_MAX} ms`)),
+      SILENCE_MS_MAX,
+    );
+    try {
+      return await Promise.race([this.#reader.read(), promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async end(): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL"); // Nothing that it still had to say would be read.
+    } catch { /* it has ended by itself */ }
+    await this.#reader.cancel().catch(() => {});
+    await this.#child.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
+
+/** How programs are started, wherever that is. */
+export function programOptions(args: readonly (string | number)[]): Deno.CommandOptions {
+  return { args: args.map(String), stdin: "null", stdout: "piped", stderr: "inherit" };
+}
