@@ -13,7 +13,7 @@ import type { ContenderName } from "./stream_pipes.ts";
 
 const ROUNDS = 5;
 const WARM_UP_MS = 700;
-const MEASURE_MS = 700;
+const MEASURE_MS = 500;
 const PING_WARM_UP_MS = 200;
 const PINGS = 3_000;
 /** Connections of the row conn_10k, and those opened first so that code and pools are warm. */
