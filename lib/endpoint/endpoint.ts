@@ -151,6 +151,8 @@ interface Entry {
   peerNodeId?: Uint8Array;
   /** Handshake frames ready to go, whole frames. */
   frames: Uint8Array[];
+  /** Connection ids of paths beside the first. */
+  readonly pathIds: Set<ConnectionId>;
   queued: boolean;
   failed: boolean;
 }
@@ -161,6 +163,8 @@ export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #blocks: BlockSource;
   readonly #entries = new Map<ConnectionId, Entry>();
+  /** By the connection ids of paths beside the first. */
+  readonly #pathEntries = new Map<ConnectionId, Entry>();
   readonly #halfOpen = new Map<string, Entry>();
   readonly #halfOpenBySource = new Map<string, number>();
   readonly #reassembler: Reassembler;
@@ -257,6 +261,23 @@ export class Endpoint {
     this.#enqueue(entry);
   }
 
+  /**
+   * Opens another path of a connection, for PR data; its path id. Ends in a `pathUsable` or
+   * `pathClosed` event of the connection.
+   * @throws NexusError PATH_LIMIT when the peer accepts no more, CLOSED
+   */
+  openPath(id: ConnectionId, address: SocketAddress): number {
+    const entry = this.#entries.get(id);
+    if (entry?.connection === undefined) {
+      throw new NexusError("CLOSED", `cannot open path: connection ${id} is not open`);
+    }
+    const connectionId = this.#newConnectionId();
+    const path = entry.connection.openPath(this.#options.peers.peer(address), connectionId);
+    this.#addPathId(entry, connectionId);
+    this.#enqueue(entry);
+    return path;
+  }
+
   /** Says that the connection was called from outside and may have work. */
   touch(id: ConnectionId): void {
     const entry = this.#entries.get(id);
@@ -285,7 +306,7 @@ export class Endpoint {
       return this.#receiveHandshake(bytes, offset, length, peer, nowUs, unixS);
     }
     if ((info.flags & Flag.ENCRYPTED) === 0) return this.counters.drop("clear_text");
-    const entry = this.#entries.get(info.streamId);
+    const entry = this.#entries.get(info.streamId) ?? this.#pathEntries.get(info.streamId);
     if (entry === undefined) return this.counters.drop("unknown_connection");
     if (entry.connection === undefined) return this.counters.drop("early_data");
     if (
@@ -633,7 +654,18 @@ export class Endpoint {
     for (;;) {
       const event = entry.connection!.pollEvent();
       if (event === undefined) return;
-      if (event.type === "migrated") this.#followPeer(entry, event.peer);
+      switch (event.type) {
+        case "migrated":
+          this.#followPeer(entry, event.peer);
+          break;
+        case "pathRequested":
+          this.#acceptPath(entry, event.path);
+          continue; // a matter of ids, which only the endpoint hands out
+        case "pathClosed":
+          entry.pathIds.delete(event.connectionId);
+          this.#pathEntries.delete(event.connectionId);
+          break;
+      }
       this.#events.push({ type: "connection", connection: entry.id, event });
     }
   }
@@ -663,6 +695,7 @@ export class Endpoint {
       address,
       source: formatSocketAddress(address),
       frames: [],
+      pathIds: new Set(),
       queued: false,
       failed: false,
     };
@@ -678,8 +711,21 @@ export class Endpoint {
       this.#options.random(word);
       const random = new DataView(word.buffer).getUint32(0);
       const id = random - random % size + index;
-      if (id !== 0 && id <= CONNECTION_ID_MAX && !this.#entries.has(id)) return id;
+      const isFree = !this.#entries.has(id) && !this.#pathEntries.has(id);
+      if (id !== 0 && id <= CONNECTION_ID_MAX && isFree) return id;
     }
+  }
+
+  #addPathId(entry: Entry, connectionId: ConnectionId): void {
+    entry.pathIds.add(connectionId);
+    this.#pathEntries.set(connectionId, entry);
+  }
+
+  #acceptPath(entry: Entry, path: number): void {
+    const connectionId = this.#newConnectionId();
+    this.#addPathId(entry, connectionId);
+    entry.connection!.acceptPath(path, connectionId);
+    this.#enqueue(entry);
   }
 
   #enqueue(entry: Entry): void {
@@ -704,6 +750,7 @@ export class Endpoint {
     entry.server?.wipe();
     this.#forgetHalfOpen(entry);
     this.#deadlines.delete(entry);
+    for (const connectionId of entry.pathIds) this.#pathEntries.delete(connectionId);
     this.#entries.delete(entry.id);
   }
 }

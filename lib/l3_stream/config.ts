@@ -46,6 +46,8 @@ export const MAX_ACK_DELAY_US_DEFAULT = 25_000;
 
 /** NS-C-005: streams of one connection at most. */
 export const MAX_STREAMS_MAX = 65_536;
+/** Ours: paths beside the first, by one end. Each costs a replay window and a congestion state. */
+export const PATHS_MAX = 16;
 /** §5.4: above a second, probe timeouts would stop meaning anything. */
 export const MAX_ACK_DELAY_US_MAX = 1_000_000;
 /** Frames start at this size, header and CRC included (01-link.md, Ports). */
@@ -74,6 +76,8 @@ export interface StreamConfig {
   /** The peer's parameters must arrive within this. NS-C-002. */
   connectTimeoutMs: number;
   congestion: CongestionName;
+  /** Paths beside the first that the peer may have open at once (NS-PR-003); 0…PATHS_MAX. */
+  maxPaths: number;
   /** Look for the largest frame the path carries (RFC 8899); false: frameBytesMax from the start. */
   searchMtu: boolean;
   /** Send packets with ECT(0) as long as the path and the peer treat it right (NS-CC-006). */
@@ -98,6 +102,7 @@ export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
   keepAliveMs: 0,
   connectTimeoutMs: 5_000,
   congestion: "cubic",
+  maxPaths: 4,
   searchMtu: true,
   ecn: true,
 };
@@ -115,6 +120,7 @@ export function streamConfig(given: Partial<StreamConfig> = {}): StreamConfig {
   check("maxAckDelayUs", config.maxAckDelayUs, 0, MAX_ACK_DELAY_US_MAX);
   check("idleTimeoutMs", config.idleTimeoutMs, 0, u32Max);
   check("keepAliveMs", config.keepAliveMs, 0, u32Max);
+  check("maxPaths", config.maxPaths, 0, PATHS_MAX);
   check("connectTimeoutMs", config.connectTimeoutMs, 1, u32Max);
   return config;
 }

@@ -46,6 +46,8 @@ export const ReceiveResult = {
   REPLAYED: 4,
   /** Sealed under a key that this end does not hold. */
   KEY_PHASE: 5,
+  /** No path of this connection has that connection id (any more). */
+  UNKNOWN_PATH: 6,
 } as const;
 export type ReceiveResult = (typeof ReceiveResult)[keyof typeof ReceiveResult];
 
@@ -80,6 +82,21 @@ export interface ConnectionMemory {
   readonly sendBytes: number;
   /** What arrived, whole or in part, and the application did not read yet. */
   readonly receiveBytes: number;
+}
+
+/** One path. */
+export interface PathStats {
+  readonly id: number;
+  readonly peer: number;
+  /** Whether the peer's address is validated. */
+  readonly isUsable: boolean;
+  readonly frameBytes: number;
+  readonly srttUs: number;
+  readonly windowBytes: number;
+  readonly bytesInFlight: number;
+  readonly packetsSent: number;
+  readonly packetsLost: number;
+  readonly isEcnCapable: boolean;
 }
 
 export class Connection {
@@ -133,7 +150,11 @@ export class Connection {
     const isSealed = info.type === FrameType.DATA && (info.flags & Flag.ENCRYPTED) !== 0 &&
       info.tagOffset >= 0;
     if (!isSealed) return ReceiveResult.NOT_SEALED;
-    const path = core.primary;
+    let path: Path | undefined = core.primary;
+    if (info.streamId !== path.localConnectionId) {
+      path = core.extraPaths.withConnectionId(info.streamId);
+      if (path === undefined) return ReceiveResult.UNKNOWN_PATH;
+    }
     const packetNumber = path.protection.open(bytes, view, frameOffset, info);
     if (packetNumber < 0) {
       return packetNumber === OPEN_REPLAYED
@@ -184,7 +205,8 @@ export class Connection {
       core.pending |= PENDING_PING;
       timers.set(Timer.KeepAlive, nowUs + core.config.keepAliveMs * 1_000);
     }
-    for (const path of core.paths) this.#onPathTimeout(path);
+    // From the back: a path may be closed and taken out.
+    for (let i = core.paths.length - 1; i >= 0; i--) this.#onPathTimeout(core.paths[i]);
   }
 
   #onPathTimeout(path: Path): void {
@@ -193,6 +215,7 @@ export class Connection {
     if (path.validation !== undefined && path.validation.deadlineUs <= core.nowUs) {
       core.onNotValidated(path);
     }
+    if (!path.isUsable) return;
     this.#sink.path = path;
     if (path.recovery.onTimeout(this.#core.nowUs, this.#sink) === "pto") this.#onProbeTimeout(path);
   }
@@ -200,6 +223,7 @@ export class Connection {
   /** Nothing was acknowledged for a while: repeats the oldest packets if there is nothing new. */
   #onProbeTimeout(path: Path): void {
     if (++path.ptosUnanswered >= PTO_COUNT_MAX) {
+      if (path !== this.#core.primary) return this.#core.extraPaths.close(path.id);
       const why = `peer acknowledged nothing in ${PTO_COUNT_MAX} probe timeouts`;
       return this.#core.giveUp("PEER_UNREACHABLE", why);
     }
@@ -225,6 +249,26 @@ export class Connection {
     this.#mustBeOpen("migrate");
     core.nowUs = nowUs;
     core.validate(core.primary, peer, true);
+  }
+
+  /**
+   * Opens another path to an address of the peer, for PR data; its id. `localConnectionId` is for
+   * the peer's packets on it: not 0, and no other of this end's. Ends in "pathUsable" or
+   * "pathClosed". PATH_LIMIT when the peer accepts no more; CLOSED.
+   */
+  openPath(peer: number, localConnectionId: number): number {
+    this.#mustBeOpen("open path");
+    return this.#core.extraPaths.open(peer, localConnectionId);
+  }
+
+  /** The answer to "pathRequested", with a connection id as for openPath. */
+  acceptPath(path: number, localConnectionId: number): void {
+    if (this.#core.isOpen) this.#core.extraPaths.accept(path, localConnectionId);
+  }
+
+  /** Gives up a path other than the first, or refuses a requested one. */
+  closePath(path: number): void {
+    if (this.#core.isOpen) this.#core.extraPaths.close(path);
   }
 
   // ---- out --------------------------------------------------------------------------------
@@ -441,6 +485,22 @@ export class Connection {
   /** Largest message that a BE stream carries now; follows the path MTU both ways. */
   get bestEffortBytesMax(): number {
     return this.#core.primary.frameBytes - SEALED_OVERHEAD - MESSAGE_HEAD_BYTES;
+  }
+
+  /** What is known of each path, the first one first. */
+  pathStats(): PathStats[] {
+    return this.#core.paths.map(({ id, peer, isUsable, frameBytes, rtt, recovery, ecn }) => ({
+      id,
+      peer,
+      isUsable,
+      frameBytes,
+      srttUs: rtt.smoothedUs,
+      windowBytes: recovery.congestion.windowBytes,
+      bytesInFlight: recovery.bytesInFlight,
+      packetsSent: recovery.stats.sent,
+      packetsLost: recovery.stats.lost,
+      isEcnCapable: ecn.isCapable,
+    }));
   }
 
   /** A snapshot. */

@@ -23,6 +23,7 @@ import { EventQueue } from "./events.ts";
 import { ReceiveCredit, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
+import { ExtraPaths } from "./extra_paths.ts";
 import { Path } from "./path.ts";
 import { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
@@ -110,6 +111,7 @@ export class ConnectionCore {
   readonly isClient: boolean;
   /** The first is the primary one; it carries whatever has no path of its own. */
   readonly paths: Path[];
+  readonly extraPaths: ExtraPaths;
   readonly timers = new TimerTable();
   readonly sendCredit = new SendCredit(MAX_DATA_MIN);
   readonly receiveCredit: ReceiveCredit;
@@ -151,6 +153,9 @@ export class ConnectionCore {
   closeDue = false;
   closeAckDue = false;
 
+  /** Of the options: where paths end their search for the MTU. */
+  readonly #frameBytesMax: number;
+
   constructor(readonly options: ConnectionOptions) {
     const { nowUs, side } = options;
     const config = streamConfig(options.config);
@@ -165,18 +170,10 @@ export class ConnectionCore {
     this.isClient = side === "client";
     this.nowUs = nowUs;
     this.lastReceivedUs = nowUs;
-    this.paths = [
-      new Path({
-        id: 0,
-        localConnectionId: options.localConnectionId,
-        peerConnectionId: options.peerConnectionId,
-        protection: options.protection,
-        peer: options.peer ?? 0,
-        frameBytesMax,
-        random: options.random,
-        config,
-      }),
-    ];
+    this.#frameBytesMax = frameBytesMax;
+    this.paths = [];
+    this.addPath(0, options.localConnectionId, options.peerConnectionId, options.peer ?? 0);
+    this.extraPaths = new ExtraPaths(this);
     this.receiveCredit = new ReceiveCredit(config.maxDataBytes);
     this.limits = {
       sendBufferBytes: config.sendBufferBytes,
@@ -203,7 +200,8 @@ export class ConnectionCore {
   /** Whether any ack-eliciting frame waits that the primary path carries. */
   get hasWork(): boolean {
     return this.pending !== 0 || !this.scheduler.isEmpty || this.controlQueue.size > 0 ||
-      this.closeAcks.size > 0 || this.pongs.length > 0;
+      this.closeAcks.size > 0 || this.pongs.length > 0 ||
+      this.extraPaths.frames.length > 0;
   }
 
   /** Effective idle timeout in milliseconds; 0: none (§5.2). */
@@ -303,9 +301,27 @@ export class ConnectionCore {
 
   // ---- network addresses ------------------------------------------------------------------
 
+  addPath(id: number, localConnectionId: number, peerConnectionId: number, peer: number): void {
+    const { protection, random } = this.options;
+    const path = new Path({
+      id,
+      localConnectionId,
+      peerConnectionId,
+      protection: id === 0 ? protection : protection.forPath(id),
+      peer,
+      frameBytesMax: this.#frameBytesMax,
+      random,
+      config: this.config,
+    });
+    if (id !== 0) path.recovery.maxAckDelayUs = this.primary.recovery.maxAckDelayUs;
+    this.paths.push(path);
+  }
+
   /** Starts to find out whether the peer is at an address. */
   validate(path: Path, peer: number, isOwnChoice: boolean): void {
-    const ptoUs = path.rtt.ptoUs(path.recovery.maxAckDelayUs);
+    // Of a new path nothing is known; the first one is the best guess.
+    const { rtt, recovery } = path.isUsable ? path : this.primary;
+    const ptoUs = rtt.ptoUs(recovery.maxAckDelayUs);
     path.validation = new PathValidation(peer, isOwnChoice, ptoUs, this.nowUs);
   }
 
@@ -314,16 +330,27 @@ export class ConnectionCore {
     const { peer, isOwnChoice } = path.validation!;
     const elapsedUs = path.validation!.elapsedUs(this.nowUs);
     path.validation = undefined;
-    const isSameHost = this.options.isSameHost?.(path.peer, peer) ?? false;
-    path.moveTo(peer, isOwnChoice, isSameHost, Math.max(elapsedUs, 1));
+    // Only a peer that moved by itself can be known to have kept its way; ours may be another.
+    const isSameWay = path.isUsable && !isOwnChoice && this.#isSameHost(path.peer, peer);
+    path.moveTo(peer, isOwnChoice, isSameWay, Math.max(elapsedUs, 1));
     path.acks.hurry(this.nowUs); // what was acknowledged to the old address may be lost
-    this.events.push({ type: "migrated", peer });
+    if (path.isUsable) {
+      this.events.push({ type: "migrated", peer });
+    } else {
+      path.isUsable = true;
+      this.events.push({ type: "pathUsable", path: path.id });
+    }
+  }
+
+  #isSameHost(a: number, b: number): boolean {
+    return this.options.isSameHost?.(a, b) ?? false;
   }
 
   /** Nobody answered there in time. */
   onNotValidated(path: Path): void {
     const { peer, isOwnChoice } = path.validation!;
     path.validation = undefined;
+    if (!path.isUsable) return this.extraPaths.close(path.id);
     if (isOwnChoice) this.events.push({ type: "migrationFailed", peer });
   }
 

@@ -28,6 +28,12 @@ export type ConnectionEvent =
   | { readonly type: "migrated"; readonly peer: number }
   /** migrate() got no answer from there; everything goes on as before. */
   | { readonly type: "migrationFailed"; readonly peer: number }
+  /** The peer asks for another path: answer with acceptPath() or closePath(). */
+  | { readonly type: "pathRequested"; readonly path: number }
+  /** Another path is validated in both directions: PR data may take it. */
+  | { readonly type: "pathUsable"; readonly path: number }
+  /** Another path is gone, and the connection id that we gave it; 0: none was given. */
+  | { readonly type: "pathClosed"; readonly path: number; readonly connectionId: number }
   /** The connection is over for the application; the last event. */
   | {
     readonly type: "closed";

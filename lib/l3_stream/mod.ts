@@ -14,6 +14,7 @@ export {
 export {
   Connection,
   type ConnectionStats,
+  type PathStats,
   PRIORITY_DEFAULT,
   PTO_COUNT_MAX,
   ReceiveResult,

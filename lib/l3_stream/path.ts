@@ -30,10 +30,16 @@ export interface PathOptions {
   config: StreamConfig;
 }
 
+/** Path.peer of a path that the peer opened, before its first packet. */
+export const PEER_UNKNOWN = -1;
+
 export class Path {
   readonly id: number;
-  readonly localConnectionId: number;
-  readonly peerConnectionId: number;
+  /** 0: not chosen yet, as on a path that is being opened; so the next. */
+  localConnectionId: number;
+  peerConnectionId: number;
+  /** Whether the peer's address is validated: of the first path by the handshake. */
+  isUsable: boolean;
   readonly protection: PacketProtection;
   readonly numbers: PacketNumbers;
   readonly acks: AckTracker;
@@ -70,6 +76,7 @@ export class Path {
     this.#config = config;
     this.#random = options.random;
     this.id = options.id;
+    this.isUsable = options.id === 0;
     this.localConnectionId = options.localConnectionId;
     this.peerConnectionId = options.peerConnectionId;
     this.protection = options.protection;
@@ -103,17 +110,17 @@ export class Path {
   }
 
   /**
-   * Frames go to another address from now on. `isSameHost`: only the port differs, the way there
+   * Frames go to another address from now on. `isSameWay`: only the port differs, the way there
    * is the same (RFC 9000 §9.4); otherwise all that was learned about it starts anew, the round
    * trip with `rttUs`.
    */
-  moveTo(peer: number, isOwnChoice: boolean, isSameHost: boolean, rttUs: number): void {
+  moveTo(peer: number, isOwnChoice: boolean, isSameWay: boolean, rttUs: number): void {
     this.leftPeer = isOwnChoice && peer !== this.peer ? this.peer : -1;
     this.peer = peer;
     this.probes = this.ptosUnanswered = 0;
     this.pacingUs = NEVER;
     const { recovery, mtu } = this;
-    if (isSameHost) return recovery.onPathChange(recovery.congestion);
+    if (isSameWay) return recovery.onPathChange(recovery.congestion);
     mtu.reset();
     this.rtt.reset(rttUs);
     recovery.onPathChange(this.#newCongestion());
@@ -134,6 +141,7 @@ export class Path {
 
   /** When this path wants to be looked at next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
+    if (!this.isUsable) return this.validation?.nextTimeoutUs() ?? NEVER;
     const ownUs = Math.min(this.pacingUs, this.acks.deadlineUs, this.recovery.timeoutUs());
     return this.validation === undefined ? ownUs : Math.min(ownUs, this.validation.nextTimeoutUs());
   }

@@ -12,7 +12,7 @@ const AMPLIFICATION_MAX = 3;
 const VALIDATION_PTOS = 3;
 /** RFC 9002 §6.2.2: the probe timeout of a path of which nothing is known, about. */
 const UNKNOWN_PTO_US = 999_000;
-/** Ours: challenges whose answer still counts. Each is sent once, a PTO apart, so all of them do. */
+/** Ours: challenges whose answer still counts. They are a doubling PTO apart, so all of them do. */
 const CHALLENGES_KEPT = 8;
 
 export class PathValidation {
@@ -24,7 +24,8 @@ export class PathValidation {
   readonly deadlineUs: number;
   /** When to send a challenge (again); NEVER: not before more comes from the address. */
   sendUs: number;
-  readonly #ptoUs: number;
+  /** Until the challenge after the next one. */
+  #intervalUs: number;
   readonly #tokens: number[] = [];
   #firstSentUs = NaN;
   #bytesLeft: number;
@@ -34,7 +35,7 @@ export class PathValidation {
     this.isOwnChoice = isOwnChoice;
     this.sendUs = nowUs;
     this.deadlineUs = nowUs + VALIDATION_PTOS * Math.max(ptoUs, UNKNOWN_PTO_US);
-    this.#ptoUs = ptoUs;
+    this.#intervalUs = ptoUs;
     this.#bytesLeft = isOwnChoice ? Infinity : 0;
   }
 
@@ -60,7 +61,8 @@ export class PathValidation {
     this.#tokens.push(tokenHigh, tokenLow);
     if (this.#tokens.length > 2 * CHALLENGES_KEPT) this.#tokens.splice(0, 2);
     if (Number.isNaN(this.#firstSentUs)) this.#firstSentUs = nowUs;
-    this.sendUs = nowUs + this.#ptoUs;
+    this.sendUs = nowUs + this.#intervalUs;
+    this.#intervalUs *= 2;
   }
 
   /** Whether a PATH_RESPONSE answers one of the challenges. */

@@ -37,6 +37,8 @@ export interface PacketProtection {
   readonly keyPhase: number;
   /** Frames that may still be sealed under this key. */
   readonly sealsLeft: number;
+  /** The same keys for another path of the connection: own numbers, shared limits and wipe. */
+  forPath(pathId: number): PacketProtection;
   /** Forgets the keys; nothing can be sealed or opened afterwards. */
   wipe(): void;
 }

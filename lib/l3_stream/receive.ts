@@ -10,6 +10,7 @@ import {
   MAX_DATA_MIN,
   MAX_MESSAGE_MIN,
   MAX_STREAMS_MIN,
+  PATHS_MAX,
   STREAM_MESSAGES_MIN,
   STREAM_VERSION,
   STREAM_WINDOW_MIN,
@@ -29,7 +30,10 @@ import {
   MESSAGE,
   PADDING,
   parseFrame,
+  PATH_ACCEPT,
   PATH_CHALLENGE,
+  PATH_CLOSE,
+  PATH_OPEN,
   PATH_RESPONSE,
   PING,
   PONG,
@@ -41,7 +45,7 @@ import {
   STREAM_STOP,
   WINDOW_UPDATE,
 } from "./frames/mod.ts";
-import type { Path } from "./path.ts";
+import { type Path, PEER_UNKNOWN } from "./path.ts";
 import type { Acknowledgement } from "./recovery.ts";
 import { REFUSED, StreamFrames, TAKEN } from "./receive_stream.ts";
 import type { SentFramesSink } from "./sent_frames.ts";
@@ -164,6 +168,15 @@ export class Receiver {
           core.onValidated(this.#path);
         }
         return TAKEN;
+      case PATH_OPEN:
+        core.extraPaths.onPathOpen(frame);
+        return TAKEN;
+      case PATH_ACCEPT:
+        core.extraPaths.onPathAccept(frame);
+        return TAKEN;
+      case PATH_CLOSE:
+        core.extraPaths.onPathClose(frame);
+        return TAKEN;
       case CONN_INIT:
       case CONN_ACCEPT:
         return this.#onParameters(frame);
@@ -217,6 +230,7 @@ export class Receiver {
     core.limits.sendMessages = given.streamMessages;
     core.maxMessageBytes = given.maxMessage;
     for (const path of core.paths) path.recovery.maxAckDelayUs = given.maxAckDelayUs;
+    core.extraPaths.peerMax = Math.min(given.maxPaths, PATHS_MAX);
     core.peerIdleTimeoutMs = given.idleTimeoutMs;
     if (core.sendCredit.raise(given.maxData)) core.scheduler.unblockAll();
     core.raiseAllLimits();
@@ -231,8 +245,8 @@ export class Receiver {
 
   /** RFC 9000 §8.2.2: the answer goes to where the challenge came from. */
   #onChallenge({ tokenHigh, tokenLow }: Frame): void {
-    const { peer, pathResponses, strayResponses } = this.#path;
-    if (this.#peer === peer) {
+    const { peer, isUsable, pathResponses, strayResponses } = this.#path;
+    if (this.#peer === peer && isUsable) {
       if (pathResponses.length < 2 * ANSWERS_MAX) pathResponses.push(tokenHigh, tokenLow);
     } else if (strayResponses.length < 4 * ANSWERS_MAX) {
       strayResponses.push(this.#peer, this.#frameBytes, tokenHigh, tokenLow);
@@ -248,7 +262,9 @@ export class Receiver {
     const core = this.#core;
     const path = this.#path;
     const { validation } = path;
-    if (isNews && validation?.isOwnChoice !== true && validation?.peer !== this.#peer) {
+    if (path.peer === PEER_UNKNOWN && validation === undefined) {
+      core.validate(path, this.#peer, false);
+    } else if (isNews && validation?.isOwnChoice !== true && validation?.peer !== this.#peer) {
       if (this.#peer === path.peer) path.validation = undefined;
       else if (this.#peer !== path.leftPeer) core.validate(path, this.#peer, false);
     }

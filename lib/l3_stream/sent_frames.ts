@@ -5,7 +5,7 @@
  *
  *   ACK largest · DATA stream offset length · MESSAGE stream message offset length ·
  *   CONTROL stream bit · CLOSE_ACK stream · PARAMETERS · MAX_DATA ·
- *   MTU_PROBE bytes
+ *   MTU_PROBE bytes · PATH type path connection-id
  */
 import { type ConnectionCore, PENDING_MAX_DATA, PENDING_PARAMETERS } from "./core.ts";
 import type { Path } from "./path.ts";
@@ -33,9 +33,10 @@ export const SENT_CLOSE_ACK = 4;
 export const SENT_PARAMETERS = 5;
 export const SENT_MAX_DATA = 6;
 export const SENT_MTU_PROBE = 7;
+export const SENT_PATH = 8;
 
 /** Numbers of an entry by kind, the kind included. */
-const SIZES = [2, 4, 5, 3, 2, 1, 1, 2];
+const SIZES = [2, 4, 5, 3, 2, 1, 1, 2, 4];
 
 /** Acts on the fate of packets. One per connection. */
 export class SentFramesSink implements RecoverySink<SentFrames> {
@@ -91,7 +92,9 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
       const kind = frames[i];
       if (kind === SENT_PARAMETERS) core.pending |= PENDING_PARAMETERS;
       else if (kind === SENT_MAX_DATA) core.pending |= PENDING_MAX_DATA;
-      else if (kind === SENT_CLOSE_ACK) {
+      else if (kind === SENT_PATH) {
+        core.extraPaths.onFrameLost(frames[i + 1], frames[i + 2], frames[i + 3]);
+      } else if (kind === SENT_CLOSE_ACK) {
         if (core.closeAcksUnacked.has(frames[i + 1])) core.closeAcks.add(frames[i + 1]);
       } else if (kind === SENT_DATA) {
         this.onLostData(frames[i + 1], frames[i + 2], frames[i + 3]);

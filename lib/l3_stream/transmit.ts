@@ -33,6 +33,8 @@ import {
   appendMessageHead,
   appendParameters,
   appendPath,
+  appendPathClose,
+  appendPathOpen,
   appendPing,
   appendStreamAck,
   appendStreamClose,
@@ -49,6 +51,8 @@ import {
   Parameters,
   PARAMETERS_BYTES,
   PATH_CHALLENGE,
+  PATH_CLOSE,
+  PATH_OPEN_BYTES,
   PATH_RESPONSE,
   PING,
   PONG,
@@ -71,6 +75,7 @@ import {
   SENT_MESSAGE,
   SENT_MTU_PROBE,
   SENT_PARAMETERS,
+  SENT_PATH,
   type SentFrames,
 } from "./sent_frames.ts";
 import {
@@ -163,6 +168,7 @@ export class Transmitter {
         this.#writeAddressProbe(frameOffset, bytesMax);
         if (this.#at > start) return this.#seal(frameOffset, start, timestampHigh, timestampLow);
       }
+      if (!path.isUsable) continue;
       if (core.state !== "closing") this.#fill(start, frameBytes);
       else if (path === core.primary) this.#writeGoodbye();
       if (this.#at === start) this.#writeMtuProbe(frameOffset, bytesMax);
@@ -316,6 +322,7 @@ export class Transmitter {
     if (this.#path.pathResponses.length > 0) this.#writePathResponses();
     if (this.#path !== core.primary) return;
     if (core.pending !== 0) this.#writeConnectionFrames();
+    if (core.extraPaths.frames.length > 0) this.#writePathFrames();
     if (core.pongs.length > 0) this.#writePongs();
     if (core.closeAcks.size > 0) this.#writeCloseAcks();
     if (core.controlQueue.size > 0) this.#writeStreamControl();
@@ -357,6 +364,20 @@ export class Transmitter {
     if ((core.pending & PENDING_PING) !== 0 && this.#fits(PROBE_BYTES)) {
       core.pending &= ~PENDING_PING;
       this.#writePing();
+    }
+  }
+
+  #writePathFrames(): void {
+    const { frames } = this.#core.extraPaths;
+    while (frames.length > 0 && this.#fits(PATH_OPEN_BYTES)) {
+      const type = frames.shift()!;
+      const path = frames.shift()!;
+      const connectionId = frames.shift()!;
+      this.#at = type === PATH_CLOSE
+        ? appendPathClose(this.#view, this.#at, path)
+        : appendPathOpen(this.#view, this.#at, type, path, connectionId);
+      this.#sent.push(SENT_PATH, type, path, connectionId);
+      this.#ackEliciting = true;
     }
   }
 
@@ -599,5 +620,6 @@ function ownParameters(core: ConnectionCore): Parameters {
   own.maxMessage = config.maxMessageBytes;
   own.maxAckDelayUs = config.maxAckDelayUs;
   own.idleTimeoutMs = config.idleTimeoutMs;
+  own.maxPaths = config.maxPaths;
   return own;
 }

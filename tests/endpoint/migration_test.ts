@@ -23,7 +23,8 @@ function join(seed: number, options: Partial<EndpointOptions> = {}): Joined {
   const client = net.host(1, authority, options);
   const server = net.host(2, authority, options);
   const id = client.endpoint.connect({ address: server.address }, net.nowUs, UNIX_S);
-  assert.ok(net.run(() => server.of("connected").length === 1, SECOND));
+  const isReady = () => client.endpoint.connection(id)?.state === "established";
+  assert.ok(net.run(isReady, SECOND));
   return { net, client, server, id, serverId: server.of("connected")[0].connection };
 }
 
@@ -120,6 +121,39 @@ Deno.test("NS-C-004: a connection that moved is closed at its new address", () =
   server.endpoint.touch(serverId);
   assert.ok(net.run(() => client.of("closed").length === 1, SECOND));
   assert.equal(client.of("closed")[0].connection, id);
+});
+
+Deno.test("NS-PR-003: a second path between endpoints, under the same keys, until both close", () => {
+  const joined = join(8);
+  const { net, client, server, id, serverId } = joined;
+  const second = { host: "10.2.2.2", port: 2 };
+  net.hosts.set(`${second.host}:${second.port}`, server);
+  assert.equal(client.endpoint.openPath(id, second), 1);
+  const usable = () =>
+    [client, server].every((host) =>
+      host.of("connection").some(({ event }) => event.type === "pathUsable")
+    );
+  assert.ok(net.run(usable, SECOND));
+  assert.ok(server.of("connection").every(({ event }) => event.type !== "pathRequested"));
+  assert.equal(server.endpoint.connection(serverId)!.pathStats().length, 2);
+  transferAcross(joined, () => {});
+  client.endpoint.connection(id)!.close(0, "done", net.nowUs);
+  client.endpoint.touch(id);
+  const done = () => client.of("closed").length === 1 && server.of("closed").length === 1;
+  assert.ok(net.run(done, 5 * SECOND));
+});
+
+Deno.test("NS-PR-003: a second path to nowhere is closed on both ends, the first goes on", () => {
+  const joined = join(9);
+  const { net, client, server, id, serverId } = joined;
+  client.endpoint.openPath(id, { host: "10.2.2.2", port: 2 });
+  const closed = () =>
+    [client, server].every((host) =>
+      host.of("connection").some(({ event }) => event.type === "pathClosed")
+    );
+  assert.ok(net.run(closed, 10 * SECOND));
+  assert.equal(server.endpoint.connection(serverId)!.pathStats().length, 1);
+  transferAcross(joined, () => {});
 });
 
 Deno.test("endpoint: frames grow to what the wire carries, and shrink when it carries less", () => {

@@ -29,6 +29,11 @@ function describe(frame: f.Frame, bytes: Uint8Array): Fields {
       const half = (n: number) => n.toString(16).padStart(8, "0");
       return { type, token: half(frame.tokenHigh) + half(frame.tokenLow) };
     }
+    case f.PATH_OPEN:
+    case f.PATH_ACCEPT:
+      return { type, path: frame.path, connectionId: frame.connectionId };
+    case f.PATH_CLOSE:
+      return { type, path: frame.path };
     case f.STREAM_OPEN:
       return { type, stream, mode: frame.mode, priority: frame.priority, window: frame.limit };
     case f.STREAM_ACK:
@@ -96,6 +101,11 @@ function append(v: any, bytes: Uint8Array, view: DataView): number {
       const [high, low] = [v.token.slice(0, 8), v.token.slice(8)].map((t) => parseInt(t, 16));
       return f.appendPath(view, 0, v.type, high, low);
     }
+    case f.PATH_OPEN:
+    case f.PATH_ACCEPT:
+      return f.appendPathOpen(view, 0, v.type, v.path, v.connectionId);
+    case f.PATH_CLOSE:
+      return f.appendPathClose(view, 0, v.path);
     case f.STREAM_OPEN:
       return f.appendStreamOpen(view, 0, v.stream, v.mode, v.priority, v.window);
     case f.STREAM_ACK:
@@ -169,7 +179,28 @@ Deno.test("frames: every golden vector is written byte for byte", () => {
 
 Deno.test("frames: every frame type of the protocol has a golden vector", () => {
   const seen = new Set(vectors.frames.map(({ frame }) => frame.type));
-  const types = [0, 1, 2, 3, 4, 5, 6, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x22, 0x30, 0x31];
+  const types = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    0x10,
+    0x11,
+    0x12,
+    0x13,
+    0x14,
+    0x15,
+    0x20,
+    0x22,
+    0x30,
+    0x31,
+  ];
   assert.deepEqual([...seen].sort((a, b) => a - b), [...types, 0x50, 0x51]);
 });
 

@@ -152,6 +152,8 @@ export class Pair {
   mark: (ecn: number, from: Side) => number = (ecn) => ecn;
   /** The number that the other end's port has for the address that a side sends from. */
   readonly address = { client: 0, server: 0 };
+  /** The same for frames that go to one of the other end's addresses. */
+  seenAs: (from: Side, peer: number) => number = (from) => this.address[from];
   /** Numbers under which a side can be reached; only where it sends from when left out. */
   readonly reachable: { client?: number[]; server?: number[] } = {};
 
@@ -195,7 +197,7 @@ export class Pair {
     for (const { frame, peer, ecn } of frames) {
       const isThere = this.reachable[to]?.includes(peer) ?? peer === this.address[to];
       if (this.drop(from, this.sent[from]++, frame, peer) || !isThere) continue;
-      give(this[to], frame, this.nowUs, this.mark(ecn, from), this.address[from]);
+      give(this[to], frame, this.nowUs, this.mark(ecn, from), this.seenAs(from, peer));
     }
     return frames.length > 0;
   }

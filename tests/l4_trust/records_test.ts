@@ -289,6 +289,21 @@ Deno.test("NT-ENC-006: after wipe nothing is sealed or opened", () => {
   throwsCode(() => sealed(protection, 0), "AEAD_LIMIT");
 });
 
+Deno.test("NT-ENC-006: paths share keys but neither numbers, nonces nor replay windows", () => {
+  const [sender, receiver] = [records(), records()];
+  const onSecond = sealed(sender.forPath(1), 0);
+  const second = receiver.forPath(1);
+  assert.equal(open(receiver, onSecond.slice()), OPEN_UNAUTHENTIC, "path 0 has another nonce");
+  assert.equal(open(receiver.forPath(2), onSecond.slice()), OPEN_UNAUTHENTIC);
+  assert.equal(open(second, onSecond.slice()), 0);
+  assert.equal(open(second, onSecond.slice()), OPEN_REPLAYED);
+  assert.equal(open(receiver, sealed(sender, 0)), 0, "the same number on path 0");
+  assert.equal(sender.sealsLeft, SEALS_MAX - 2, "seals count over all paths");
+  assert.equal(receiver.forgeries, 2);
+  second.wipe();
+  assert.equal(open(receiver, sealed(sender, 1)), OPEN_KEY_PHASE, "one wipe ends all");
+});
+
 Deno.test("NT-ENC-002: random sealed frames never open and never throw", () => {
   const receiver = records();
   fc.assert(

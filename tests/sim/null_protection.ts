@@ -19,8 +19,13 @@ export class NullProtection implements PacketProtection {
   replayed = 0;
   readonly #seen = new RangeSet();
 
-  constructor(sealsLeft = 2 ** 23) {
+  constructor(sealsLeft = 2 ** 23, readonly pathId = 0) {
     this.sealsLeft = sealsLeft;
+  }
+
+  /** Seals are counted for each path, unlike under real keys. */
+  forPath(pathId: number): NullProtection {
+    return new NullProtection(this.sealsLeft, pathId);
   }
 
   seal(
@@ -33,7 +38,7 @@ export class NullProtection implements PacketProtection {
   ): void {
     this.sealsLeft--;
     const tagAt = frameOffset + SEALED_TAG_OFFSET;
-    const sum = checksum(bytes, payloadOffset, payloadLength, packetNumber);
+    const sum = this.#checksum(bytes, payloadOffset, payloadLength, packetNumber);
     for (let i = 0; i < 16; i += 4) view.setUint32(tagAt + i, sum ^ i);
   }
 
@@ -44,7 +49,7 @@ export class NullProtection implements PacketProtection {
       this.replayed++;
       return OPEN_REPLAYED;
     }
-    const sum = checksum(bytes, info.payloadOffset, info.payloadLength, packetNumber);
+    const sum = this.#checksum(bytes, info.payloadOffset, info.payloadLength, packetNumber);
     for (let i = 0; i < 16; i += 4) {
       if (view.getUint32(info.tagOffset + i) !== (sum ^ i) >>> 0) {
         this.unauthentic++;
@@ -59,10 +64,11 @@ export class NullProtection implements PacketProtection {
   wipe(): void {
     this.isWiped = true;
   }
-}
 
-function checksum(bytes: Uint8Array, at: number, length: number, packetNumber: number): number {
-  return (crc32c(bytes, at, at + length) ^ Math.imul(packetNumber + 1, 0x9e3779b1)) >>> 0;
+  #checksum(bytes: Uint8Array, at: number, length: number, packetNumber: number): number {
+    const nonce = Math.imul(packetNumber + 1, 0x9e3779b1) ^ Math.imul(this.pathId, 0x85ebca6b);
+    return (crc32c(bytes, at, at + length) ^ nonce) >>> 0;
+  }
 }
 
 /** The number with these low 32 bits that is nearest to the expected one. */

@@ -10,6 +10,9 @@ export const CONN_CLOSE = 0x03;
 export const CONN_CLOSE_ACK = 0x04;
 export const PATH_CHALLENGE = 0x05;
 export const PATH_RESPONSE = 0x06;
+export const PATH_OPEN = 0x07;
+export const PATH_ACCEPT = 0x08;
+export const PATH_CLOSE = 0x09;
 export const STREAM_OPEN = 0x10;
 export const STREAM_ACK = 0x11;
 export const STREAM_CLOSE = 0x12;
@@ -51,6 +54,8 @@ export class Parameters {
   maxMessage = 0;
   maxAckDelayUs = 0;
   idleTimeoutMs = 0;
+  /** Extension: paths beside the first that the sender accepts; 0 when left out. */
+  maxPaths = 0;
 }
 
 /** A parsed frame. `type` says which fields mean something. */
@@ -77,6 +82,9 @@ export class Frame {
   /** PATH_CHALLENGE, PATH_RESPONSE: 8 opaque bytes as two halves. */
   tokenHigh = 0;
   tokenLow = 0;
+  /** PATH_OPEN, PATH_ACCEPT, PATH_CLOSE. */
+  path = 0;
+  connectionId = 0;
   /** DATA_ACK. */
   largest = 0;
   ackDelayUs = 0;

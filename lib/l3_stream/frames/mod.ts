@@ -6,5 +6,6 @@ export * from "./frame.ts";
 export * from "./message.ts";
 export * from "./parameters.ts";
 export * from "./parse.ts";
+export * from "./path.ts";
 export * from "./probe.ts";
 export * from "./stream.ts";

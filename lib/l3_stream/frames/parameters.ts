@@ -3,10 +3,13 @@ import { readU64, writeU64 } from "../../base/mod.ts";
 import { type Frame, MALFORMED, type Parameters } from "./frame.ts";
 
 const FIXED_BYTES = 2 + 16 + 4 + 8 + 8 + 4 + 4 + 4 + 4 + 2;
-/** Bytes of the frame with its type byte and no extensions. */
-export const PARAMETERS_BYTES = 1 + FIXED_BYTES;
+/** Extension max_paths: type, length, one byte. */
+const EXTENSION_MAX_PATHS = 0x01;
+const MAX_PATHS_BYTES = 3;
+/** Bytes of the frame with its type byte and all extensions. */
+export const PARAMETERS_BYTES = 1 + FIXED_BYTES + MAX_PATHS_BYTES;
 
-/** Parses behind the type byte; extensions are skipped. */
+/** Parses behind the type byte; unknown extensions are skipped. */
 export function parseParameters(
   bytes: Uint8Array,
   view: DataView,
@@ -27,6 +30,14 @@ export function parseParameters(
   out.idleTimeoutMs = view.getUint32(at + 50);
   const next = at + FIXED_BYTES + view.getUint16(at + 54);
   if (next > end || out.maxData < 0 || out.streamWindow < 0) return MALFORMED;
+  out.maxPaths = 0;
+  for (let from = at + FIXED_BYTES; from + 2 <= next;) {
+    const value = from + 2;
+    const length = bytes[from + 1];
+    if (value + length > next) break; // not an extension list of ours: ignored
+    if (bytes[from] === EXTENSION_MAX_PATHS && length >= 1) out.maxPaths = bytes[value];
+    from = value + length;
+  }
   return next;
 }
 
@@ -48,6 +59,13 @@ export function appendParameters(
   view.setUint32(at + 43, parameters.maxMessage);
   view.setUint32(at + 47, parameters.maxAckDelayUs);
   view.setUint32(at + 51, parameters.idleTimeoutMs);
-  view.setUint16(at + 55, 0);
-  return at + PARAMETERS_BYTES;
+  let to = at + 1 + FIXED_BYTES;
+  if (parameters.maxPaths > 0) {
+    bytes[to] = EXTENSION_MAX_PATHS;
+    bytes[to + 1] = MAX_PATHS_BYTES - 2;
+    bytes[to + 2] = parameters.maxPaths;
+    to += MAX_PATHS_BYTES;
+  }
+  view.setUint16(at + 55, to - at - 1 - FIXED_BYTES);
+  return to;
 }

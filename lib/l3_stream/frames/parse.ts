@@ -13,7 +13,10 @@ import {
   MALFORMED,
   MESSAGE,
   PADDING,
+  PATH_ACCEPT,
   PATH_CHALLENGE,
+  PATH_CLOSE,
+  PATH_OPEN,
   PATH_RESPONSE,
   PING,
   PONG,
@@ -27,6 +30,7 @@ import {
 } from "./frame.ts";
 import { parseMessage } from "./message.ts";
 import { parseParameters } from "./parameters.ts";
+import { parsePathClose, parsePathOpen } from "./path.ts";
 import { parsePath, parsePing } from "./probe.ts";
 import {
   parseLimit,
@@ -80,6 +84,11 @@ export function parseFrame(
     case PATH_CHALLENGE:
     case PATH_RESPONSE:
       return parsePath(view, at, end, frame);
+    case PATH_OPEN:
+    case PATH_ACCEPT:
+      return parsePathOpen(view, at, end, frame);
+    case PATH_CLOSE:
+      return parsePathClose(view, at, end, frame);
     case CONN_INIT:
     case CONN_ACCEPT:
       return parseParameters(bytes, view, at, end, frame);

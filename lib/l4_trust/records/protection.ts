@@ -50,16 +50,24 @@ export interface RecordKeys {
   readonly sealIv: Uint8Array;
   readonly openKey: Uint8Array;
   readonly openIv: Uint8Array;
-  /** 0 for the only path of this version. */
+  /** 0 for the first path, which is the default. */
   readonly pathId?: number;
 }
 
-/** Seals and opens the frames of one connection on one path. */
+/** What all paths under the same keys share. */
+interface KeyUse {
+  readonly sealAead: Aead;
+  readonly openAead: Aead;
+  seals: number;
+  forgeries: number;
+  wiped: boolean;
+}
+
+/** Seals and opens the frames of one connection on one path; `wipe` ends all of its paths. */
 export class RecordProtection implements PacketProtection {
   readonly keyPhase = KEY_PHASE_FIRST;
   readonly #keys: RecordKeys;
-  readonly #sealAead: Aead;
-  readonly #openAead: Aead;
+  readonly #use: KeyUse;
   readonly #window = new ReplayWindow();
   readonly #nonce = new Uint8Array(NONCE_BYTES);
   readonly #nonceView = new DataView(this.#nonce.buffer);
@@ -69,25 +77,32 @@ export class RecordProtection implements PacketProtection {
   /** The associated data of a frame without options before its tag, which nearly all are. */
   readonly #aadPlain = this.#aad.subarray(0, VNI_BYTES + HEADER_BYTES);
   #nextPacketNumber = 0;
-  #seals = 0;
-  #forgeries = 0;
-  #wiped = false;
 
-  constructor(keys: RecordKeys) {
+  /** `use` is given for another path under keys that are in use already. */
+  constructor(keys: RecordKeys, use?: KeyUse) {
     this.#keys = keys;
-    this.#sealAead = keys.engine.aead(keys.suite, keys.sealKey);
-    this.#openAead = keys.engine.aead(keys.suite, keys.openKey);
+    this.#use = use ?? {
+      sealAead: keys.engine.aead(keys.suite, keys.sealKey),
+      openAead: keys.engine.aead(keys.suite, keys.openKey),
+      seals: 0,
+      forgeries: 0,
+      wiped: false,
+    };
     new DataView(this.#aad.buffer).setUint32(0, keys.vni);
   }
 
-  /** Frames that may still be sealed; 0 after `wipe`. */
-  get sealsLeft(): number {
-    return this.#wiped ? 0 : SEALS_MAX - this.#seals;
+  forPath(pathId: number): RecordProtection {
+    return new RecordProtection({ ...this.#keys, pathId }, this.#use);
   }
 
-  /** Frames that did not open. */
+  /** Frames that may still be sealed, on all paths; 0 after `wipe`. */
+  get sealsLeft(): number {
+    return this.#use.wiped ? 0 : SEALS_MAX - this.#use.seals;
+  }
+
+  /** Frames that did not open, on all paths. */
   get forgeries(): number {
-    return this.#forgeries;
+    return this.#use.forgeries;
   }
 
   /** Throws AEAD_LIMIT when no seal is left, PACKET_NUMBER when the number does not grow. */
@@ -110,20 +125,20 @@ export class RecordProtection implements PacketProtection {
       );
     }
     this.#nextPacketNumber = packetNumber + 1;
-    this.#seals++;
+    this.#use.seals++;
     this.#setNonce(this.#keys.sealIv, packetNumber);
     const aad = this.#associatedData(bytes, frameOffset, undefined);
     // The tag is the value of the last option, so it ends where the payload begins.
     const tagAt = payloadOffset - TAG_BYTES;
-    this.#sealAead.seal(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagAt);
+    this.#use.sealAead.seal(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagAt);
   }
 
   /** The packet number, or OPEN_KEY_PHASE, OPEN_REPLAYED (also: too old) or OPEN_UNAUTHENTIC. */
   open(bytes: Uint8Array, _view: DataView, frameOffset: number, info: FrameInfo): number {
-    if (info.keyPhase !== this.keyPhase || this.#wiped) return OPEN_KEY_PHASE;
+    if (info.keyPhase !== this.keyPhase || this.#use.wiped) return OPEN_KEY_PHASE;
     if (info.tagOffset < 0 || (info.flags & Flag.ENCRYPTED) === 0) return OPEN_KEY_PHASE;
     // Sealed frames are never anycast: the view would leave the destination unauthenticated.
-    if (info.semanticOffset >= 0 || this.#forgeries >= FORGERIES_MAX) return OPEN_UNAUTHENTIC;
+    if (info.semanticOffset >= 0 || this.#use.forgeries >= FORGERIES_MAX) return OPEN_UNAUTHENTIC;
     // The associated data ends before the tag option, so its type byte has one value only.
     if (bytes[info.tagOffset - OPTION_HEADER_BYTES] !== OptionType.ENCRYPTION_TAG) {
       return OPEN_UNAUTHENTIC;
@@ -133,8 +148,10 @@ export class RecordProtection implements PacketProtection {
     this.#setNonce(this.#keys.openIv, packetNumber);
     const aad = this.#associatedData(bytes, frameOffset, info);
     const { payloadOffset, payloadLength, tagOffset } = info;
-    if (!this.#openAead.open(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagOffset)) {
-      this.#forgeries++;
+    if (
+      !this.#use.openAead.open(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagOffset)
+    ) {
+      this.#use.forgeries++;
       return OPEN_UNAUTHENTIC;
     }
     this.#window.mark(packetNumber);
@@ -144,7 +161,7 @@ export class RecordProtection implements PacketProtection {
   wipe(): void {
     const { sealKey, sealIv, openKey, openIv } = this.#keys;
     for (const key of [sealKey, sealIv, openKey, openIv, this.#nonce]) key.fill(0);
-    this.#wiped = true;
+    this.#use.wiped = true;
   }
 
   #setNonce(iv: Uint8Array, packetNumber: number): void {
