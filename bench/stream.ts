@@ -10,6 +10,7 @@ import type { Wire } from "../tests/netns/namespaces.ts";
 import { Program, programOptions } from "./program.ts";
 import { type Bench, median, paired, type Row, type Target, withTarget } from "./row.ts";
 import type { ContenderName } from "./stream_pipes.ts";
+import { workersRows } from "./workers.ts";
 
 const ROUNDS = 5;
 const WARM_UP_MS = 700;
@@ -43,6 +44,7 @@ export const streamBench: Bench = {
     }
     yield* coreRows();
     yield await connectionsRow();
+    yield* workersRows();
   },
 };
 
