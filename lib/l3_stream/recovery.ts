@@ -13,9 +13,13 @@ import {
   initialWindowBytes,
   Pacer,
 } from "./congestion/mod.ts";
+import { Fates, type RecoverySink } from "./fates.ts";
+import { LossRun } from "./loss_run.ts";
 import { RangeSet } from "./ranges.ts";
 import type { RttEstimator } from "./rtt.ts";
 import { IN_FLIGHT, SentPackets } from "./sent_packets.ts";
+
+export type { RecoverySink } from "./fates.ts";
 
 /** RFC 9002 §6.1.1, kPacketThreshold: lost when three later packets were acknowledged before it. */
 export const PACKET_THRESHOLD = 3;
@@ -52,32 +56,6 @@ export interface Acknowledgement {
   ce?: number;
 }
 
-/**
- * Learns what became of the packets. Must not call into LossRecovery. Neighbouring ranges of bytes
- * come in one call, after the frames of the same acknowledgement or loss.
- */
-export interface RecoverySink<F> {
-  /** The peer has the packet. */
-  onAcked(frames: F, packetNumber: number): void;
-  /** The packet counts as lost: send again what still matters. */
-  onLost(frames: F, packetNumber: number): void;
-  /** A packet given to onLost was received after all: sending it again is not needed any more. */
-  onLateAck?(frames: F, packetNumber: number): void;
-  /** Send again what still matters, by way of a probe: the packet is not lost. */
-  onRepeat?(frames: F): void;
-  /**
-   * What an acknowledgement told about, once for each: the size of the largest packet, and the
-   * number of packets from LossRecovery.markedFrom on.
-   */
-  onPacketsAcked?(bytesLargest: number, markedPackets: number): void;
-  /** A packet that counted as in flight is lost; comes before what it carried. */
-  onPacketLost?(packetNumber: number, bytes: number): void;
-  /** The peer has these bytes of packets given to onSentData or onSentRun, late or not. */
-  onAckedData?(stream: number, offset: number, length: number): void;
-  /** The same for those to be sent again, be they lost or repeated by a probe. */
-  onLostData?(stream: number, offset: number, length: number): void;
-}
-
 /** Counters since the start. */
 export interface RecoveryStats {
   sent: number;
@@ -112,6 +90,7 @@ export class LossRecovery<F> {
   };
 
   readonly #packets = new SentPackets<F>();
+  readonly #fates = new Fates<F>(this.#packets);
   #pacer: Pacer;
   #rate: DeliveryRate | undefined;
   #bytesInFlight = 0;
@@ -130,17 +109,10 @@ export class LossRecovery<F> {
   readonly #clearSentUs = new Float64Array(CLEAR_KEPT);
   readonly #skipped = new RangeSet({ rangesMax: SKIPPED_KEPT });
 
-  /** Bytes acknowledged or lost that the sink was not told about yet; stream 0: none. */
-  #dataStream = 0;
-  #dataOffset = 0;
-  #dataLength = 0;
-
   #samplesLeftOut = 0;
   /** Sum of CE marks the peer reported. */
   #ce = 0;
-  /** The run of losses without an acknowledgement between (§7.6.2): where it began and reached. */
-  #runStartUs = NaN;
-  #runEnd = -1;
+  readonly #lossRun = new LossRun();
   /** The current congestion event, for undoing it. */
   #episode = 0;
   #episodeLost = 0;
@@ -199,7 +171,7 @@ export class LossRecovery<F> {
     this.#bytesInFlight = 0;
     this.#pathStart = this.#windowUsedBelow = this.#nextPacketNumber;
     this.#ptoCount = 0;
-    this.#runStartUs = NaN;
+    this.#lossRun.end();
     this.#episode++;
     this.#episodeLost = this.#episodeSpurious = 0;
   }
@@ -331,7 +303,7 @@ export class LossRecovery<F> {
       if (this.congestion.onEcnCe(largestSentUs, nowUs, marks)) this.#beginEpisode();
     }
     if (newlyAcked > 0 || isNewLargest) {
-      this.#detectLost(nowUs, sink);
+      this.#detectLost(ack, nowUs, sink);
       if (newlyAcked > 0) this.#finishRate(nowUs);
       this.#ptoCount = 0;
       this.#packets.forgetLost(
@@ -371,7 +343,7 @@ export class LossRecovery<F> {
   onTimeout(nowUs: number, sink: RecoverySink<F>): "loss" | "pto" | "none" {
     if (nowUs < this.timeoutUs()) return "none";
     if (this.#lossTimeUs !== NEVER) {
-      this.#detectLost(nowUs, sink);
+      this.#detectLost(undefined, nowUs, sink);
       return "loss";
     }
     this.#ptoCount++;
@@ -388,10 +360,10 @@ export class LossRecovery<F> {
     for (let i = 0; i < packetsMax && at < this.#packets.tail; i++) {
       const frames = this.#packets.frames(at);
       if (frames !== undefined) sink.onRepeat?.(frames);
-      else this.#tellLost(at, sink);
+      else this.#fates.lost(at, sink);
       at = this.#packets.living(at + 1);
     }
-    this.#flushLost(sink);
+    this.#fates.flushLost(sink);
   }
 
   #touchesSkipped({ ranges, rangeCount }: Acknowledgement): boolean {
@@ -486,7 +458,7 @@ export class LossRecovery<F> {
           this.#bytesInFlight -= bytes;
           this.stats.acked++;
         }
-        this.#tellAcked(at, isLate, sink);
+        this.#fates.acked(at, isLate, sink);
         packets.kill(at);
         at = packets.living(at + 1);
       }
@@ -494,58 +466,15 @@ export class LossRecovery<F> {
     if (newly === 0) return 0;
     packets.settle();
     if (ackedBytes > 0) this.congestion.onAck(ackedBytes, ackedSentUs, ackedUsed, this.rtt, nowUs);
-    this.#flushAcked(sink);
+    this.#fates.flushAcked(sink);
     sink.onPacketsAcked?.(bytesLargest, marked);
     return newly;
-  }
-
-  #tellAcked(at: number, isLate: boolean, sink: RecoverySink<F>): void {
-    const packets = this.#packets;
-    if (packets.stream(at) !== 0) {
-      if (this.#joinsRun(at)) return;
-      this.#flushAcked(sink);
-      this.#beginRun(at);
-      return;
-    }
-    const frames = packets.frames(at);
-    if (frames === undefined) return;
-    if (isLate) sink.onLateAck?.(frames, packets.packetNumber(at));
-    else sink.onAcked(frames, packets.packetNumber(at));
-  }
-
-  /** Whether the bytes of `at` follow those of the run; if so, they are in it now. */
-  #joinsRun(at: number): boolean {
-    const packets = this.#packets;
-    if (
-      packets.offset(at) !== this.#dataOffset + this.#dataLength ||
-      packets.stream(at) !== this.#dataStream
-    ) return false;
-    this.#dataLength += packets.length(at);
-    return true;
-  }
-
-  #beginRun(at: number): void {
-    this.#dataStream = this.#packets.stream(at);
-    this.#dataOffset = this.#packets.offset(at);
-    this.#dataLength = this.#packets.length(at);
-  }
-
-  #flushAcked(sink: RecoverySink<F>): void {
-    if (this.#dataStream === 0) return;
-    sink.onAckedData?.(this.#dataStream, this.#dataOffset, this.#dataLength);
-    this.#dataStream = 0;
-  }
-
-  #flushLost(sink: RecoverySink<F>): void {
-    if (this.#dataStream === 0) return;
-    sink.onLostData?.(this.#dataStream, this.#dataOffset, this.#dataLength);
-    this.#dataStream = 0;
   }
 
   /** A lost packet arrived; when all of a congestion event did, the event was none. */
   #onLateAck(at: number): void {
     this.stats.spurious++;
-    this.#runStartUs = NaN; // something did arrive in the run of losses
+    this.#lossRun.end(); // something did arrive between
     if (this.#packets.episode(at) !== this.#episode || this.#episodeLost === 0) return;
     if (++this.#episodeSpurious < this.#episodeLost) return;
     this.congestion.onSpuriousLoss();
@@ -554,8 +483,11 @@ export class LossRecovery<F> {
     this.#episodeSpurious = 0;
   }
 
-  /** RFC 9002 §6.1: losses are a prefix of what is in flight, as sending times ascend. */
-  #detectLost(nowUs: number, sink: RecoverySink<F>): void {
+  /**
+   * RFC 9002 §6.1: losses are a prefix of what is in flight, as sending times ascend. `ack` is the
+   * acknowledgement that leads to it, if one does.
+   */
+  #detectLost(ack: Acknowledgement | undefined, nowUs: number, sink: RecoverySink<F>): void {
     const packets = this.#packets;
     const lossDelayUs = this.rtt.lossDelayUs();
     const from = packets.flight;
@@ -574,10 +506,18 @@ export class LossRecovery<F> {
         this.#lossTimeUs = sentUs + lossDelayUs;
         break;
       }
-      if (this.#extendsRun(at, sentUs)) persistent = true;
-      packets.lose(nowUs);
-      if (packets.bytes(at) === 0) continue;
       const bytes = packets.bytes(at);
+      packets.lose(nowUs);
+      if (bytes === 0) {
+        this.#lossRun.pass(at, packetNumber);
+        continue;
+      }
+      if (sentUs > this.rtt.firstSampleAtUs) {
+        const runUs = this.#lossRun.extend(at, packetNumber, sentUs, ack);
+        if (runUs > PERSISTENT_CONGESTION_THRESHOLD * this.rtt.ptoUs(this.maxAckDelayUs)) {
+          persistent = true;
+        }
+      }
       lostBytes += bytes;
       if (this.#rate !== undefined) {
         const packet = this.#rate.onLost(at, packetNumber, bytes, sentUs);
@@ -598,33 +538,9 @@ export class LossRecovery<F> {
         this.#episodeLost++;
         sink.onPacketLost?.(packets.packetNumber(at), packets.bytes(at));
       }
-      this.#tellLost(at, sink);
+      this.#fates.lost(at, sink);
     }
-    this.#flushLost(sink);
-  }
-
-  #tellLost(at: number, sink: RecoverySink<F>): void {
-    const packets = this.#packets;
-    if (packets.stream(at) === 0) {
-      const frames = packets.frames(at);
-      if (frames !== undefined) sink.onLost(frames, packets.packetNumber(at));
-    } else if (!this.#joinsRun(at)) {
-      this.#flushLost(sink);
-      this.#beginRun(at);
-    }
-  }
-
-  /**
-   * §7.6.2: persistent congestion is a run of losses, none acknowledged between them, longer than
-   * three PTOs, of packets sent after the first round-trip sample. True when `at` makes it one.
-   */
-  #extendsRun(at: number, sentUs: number): boolean {
-    if (sentUs <= this.rtt.firstSampleAtUs) return false;
-    const continues = !Number.isNaN(this.#runStartUs) && this.#runEnd === at;
-    if (!continues) this.#runStartUs = sentUs;
-    this.#runEnd = at + 1;
-    const durationUs = PERSISTENT_CONGESTION_THRESHOLD * this.rtt.ptoUs(this.maxAckDelayUs);
-    return sentUs - this.#runStartUs > durationUs;
+    this.#fates.flushLost(sink);
   }
 
   #answerLoss(lostBytes: number, largestSentUs: number, persistent: boolean, nowUs: number): void {
@@ -632,7 +548,7 @@ export class LossRecovery<F> {
     if (persistent) {
       this.stats.persistentCongestions++;
       this.rtt.resetMin();
-      this.#runStartUs = NaN; // answered; a new run must be as long again
+      this.#lossRun.end(); // answered; a new run must be as long again
     }
   }
 

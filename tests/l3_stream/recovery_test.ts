@@ -198,6 +198,41 @@ Deno.test("NS-LD-004: an acknowledged packet between the losses prevents persist
   assert.equal(recovery.stats.persistentCongestions, 0);
 });
 
+Deno.test("NS-LD-004: an acknowledged packet of ACKs only between them prevents it as well", () => {
+  for (const isAcked of [false, true]) {
+    const { send, ack, recovery } = setUp();
+    send(0, 0, 0);
+    ack(RTT_US, 0, 0);
+    send(1, 1, 200_000);
+    recovery.onSent(2, 80, false, undefined, 300_000);
+    send(3, 7, 20_000_000);
+    const ranges = isAcked ? [7, 7, 2, 2] : [7, 7];
+    ack(20_100_000, ...ranges);
+    assert.equal(recovery.stats.lost, 3);
+    assert.equal(recovery.stats.persistentCongestions, isAcked ? 0 : 1);
+  }
+});
+
+Deno.test("NS-LD-004: a lost path MTU probe neither begins nor ends the run (RFC 9000 §14.4)", () => {
+  const spans = (probeAt: "first" | "between") => {
+    const { send, ack, recovery } = setUp();
+    send(0, 0, 0);
+    ack(RTT_US, 0, 0);
+    if (probeAt === "first") {
+      recovery.onSent(1, 0, true, "frames 1", 200_000);
+      send(2, 2, 19_999_999);
+    } else {
+      send(1, 1, 200_000);
+      recovery.onSent(2, 0, true, "frames 2", 300_000);
+    }
+    send(3, 7, 20_000_000);
+    ack(20_100_000, 7, 7);
+    return recovery.stats.persistentCongestions;
+  };
+  assert.equal(spans("first"), 0);
+  assert.equal(spans("between"), 1);
+});
+
 Deno.test("NS-LD-004: a late acknowledgement between the losses prevents persistent congestion", () => {
   for (const isLate of [false, true]) {
     const { send, ack, recovery } = setUp();
