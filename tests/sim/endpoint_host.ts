@@ -10,7 +10,12 @@ import {
 import { nodeEngine } from "../../lib/io/crypto.ts";
 import { Burst, DESCRIPTOR_ECN_MASK, Pool } from "../../lib/l1_link/mod.ts";
 import type { Connection } from "../../lib/l3_stream/mod.ts";
-import { type CertificateAuthority, createCsr, Identity } from "../../lib/l4_trust/mod.ts";
+import {
+  type CertificateAuthority,
+  createCsr,
+  Identity,
+  type MicClaims,
+} from "../../lib/l4_trust/mod.ts";
 import type { SimDatagram, SimHost, SimNetwork } from "./network.ts";
 
 export const VNI = 7;
@@ -39,11 +44,16 @@ export class EndpointHost implements SimHost, PeerNumbers {
     authority: CertificateAuthority,
     application: Application,
     options: Partial<EndpointOptions> = {},
+    claims: MicClaims = {},
   ) {
     this.#application = application;
     const random = network.random(name).fill;
     const identity = Identity.generate(random, nodeEngine);
-    const mic = authority.issue(createCsr(identity), { unixS: UNIX_S, vni: VNI, role: "node" });
+    const mic = authority.issue(createCsr(identity, claims), {
+      unixS: UNIX_S,
+      vni: VNI,
+      role: "node",
+    });
     this.endpoint = new Endpoint({
       identity,
       chain: authority.chainOf(mic),

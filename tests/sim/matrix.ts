@@ -2,6 +2,7 @@
 import { type Outcome, type PendingScenario, runScenario, type Scenario } from "./scenario.ts";
 import { amplificationlimit } from "./scenarios/amplificationlimit.ts";
 import { blackhole } from "./scenarios/blackhole.ts";
+import { crosstrafficBbr, goodputBbr, transferlossBbr } from "./scenarios/controllers.ts";
 import { crosstraffic } from "./scenarios/crosstraffic.ts";
 import { ecn } from "./scenarios/ecn.ts";
 import { goodput } from "./scenarios/goodput.ts";
@@ -10,6 +11,7 @@ import { handshakecorruption } from "./scenarios/handshakecorruption.ts";
 import { handshakeloss } from "./scenarios/handshakeloss.ts";
 import { keyupdate } from "./scenarios/keyupdate.ts";
 import { longrtt } from "./scenarios/longrtt.ts";
+import { manyclients } from "./scenarios/manyclients.ts";
 import { migration } from "./scenarios/migration.ts";
 import { mtu } from "./scenarios/mtu.ts";
 import { multiplexing } from "./scenarios/multiplexing.ts";
@@ -41,9 +43,14 @@ export const SCENARIOS: readonly (Scenario | PendingScenario)[] = [
   rebindPort,
   rebindAddr,
   migration,
-  mtu,
   goodput,
   crosstraffic,
+  // Ours.
+  mtu,
+  manyclients,
+  goodputBbr,
+  transferlossBbr,
+  crosstrafficBbr,
 ];
 
 /** Where the table is kept. */
@@ -55,7 +62,7 @@ const HEAD =
 
 # Transport scenario matrix
 
-The rows of the QUIC interop runner, run by two whole endpoints (handshake, records, streams) on the
+The rows of the QUIC interop runner, and some of our own below them, run by two whole endpoints (handshake, records, streams) on the
 simulated network of tests/sim in virtual time, so the figures are the same on every machine. Where
 a row does not say otherwise the path is the runner's: 10 Mbit/s, 15 ms one way, a queue of 25
 packets of at most 1,500 bytes. Packets and losses are counted on the path, both ways; a damaged packet counts as lost. The

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import type { EndpointOptions } from "../../lib/endpoint/mod.ts";
 import { nodeEngine } from "../../lib/io/crypto.ts";
-import { CertificateAuthority } from "../../lib/l4_trust/mod.ts";
+import { CertificateAuthority, type MicClaims } from "../../lib/l4_trust/mod.ts";
 import { EndpointHost, UNIX_S, VNI } from "./endpoint_host.ts";
 import { FileClient, FileServer } from "./files.ts";
 import type { Link } from "./link.ts";
@@ -63,12 +63,15 @@ export interface Outcome {
 export interface StageOptions {
   client?: Partial<EndpointOptions>;
   server?: Partial<EndpointOptions>;
+  /** What the server's certificate vouches for. */
+  serverClaims?: MicClaims;
 }
 
 /** Two endpoints on a path. */
 export class Stage {
   readonly files = new FileClient();
   readonly fileServer = new FileServer();
+  authority!: CertificateAuthority;
   client!: EndpointHost;
   server!: EndpointHost;
   completed = "";
@@ -84,8 +87,18 @@ export class Stage {
     const { network } = this;
     network.link(CLIENT, SERVER, path, back);
     const random = network.random("authority").fill;
-    const authority = CertificateAuthority.create(random, nodeEngine, { unixS: UNIX_S, vni: VNI });
-    this.server = new EndpointHost(network, SERVER, authority, this.fileServer, options.server);
+    const authority = this.authority = CertificateAuthority.create(random, nodeEngine, {
+      unixS: UNIX_S,
+      vni: VNI,
+    });
+    this.server = new EndpointHost(
+      network,
+      SERVER,
+      authority,
+      this.fileServer,
+      options.server,
+      options.serverClaims,
+    );
     this.client = new EndpointHost(network, CLIENT, authority, this.files, options.client);
   }
 
