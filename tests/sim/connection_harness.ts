@@ -1,5 +1,6 @@
 /** Two Connections with a null protection on a simulated network, a TaskRunner on each. */
 import assert from "node:assert/strict";
+import { NexusError } from "../../lib/base/mod.ts";
 import { decodeFrame, finishFrame, FrameError, FrameInfo } from "../../lib/l1_link/mod.ts";
 import { Connection, type ConnectionEvent, type StreamConfig } from "../../lib/l3_stream/mod.ts";
 import type { LinkOptions, SimDatagram, SimHost, SimNetwork } from "./network.ts";
@@ -22,6 +23,8 @@ export class ConnectionHost implements SimHost {
   readonly #frameBytes: number;
   /** Addresses by peer number; 0 is where the peer was at first. */
   readonly #names: string[];
+  /** Connection ids for paths beside the first. */
+  #nextPathId = 1_000;
   readonly #info = new FrameInfo();
   readonly #buffer: Uint8Array;
   readonly #view: DataView;
@@ -69,6 +72,11 @@ export class ConnectionHost implements SimHost {
     return this.tasks.streamsClosed;
   }
 
+  /** Opens another path to where the peer is, if it accepts one more. */
+  openPath(): void {
+    unlessRefused(() => this.connection.openPath(this.connection.peer, this.#nextPathId++));
+  }
+
   // ---- host -------------------------------------------------------------------------------
 
   receive(bytes: Uint8Array, from: string, nowUs: number, ecn: number): void {
@@ -92,6 +100,7 @@ export class ConnectionHost implements SimHost {
     if (connection.nextTimeoutUs() <= nowUs) connection.handleTimeout(nowUs);
     for (let event = connection.pollEvent(); event; event = connection.pollEvent()) {
       this.#network.note(this.name, event.type);
+      if (event.type === "pathRequested") connection.acceptPath(event.path, this.#nextPathId++);
       this.tasks.onEvent(event);
       this.onEvent(event);
     }
@@ -120,6 +129,16 @@ export class ConnectionHost implements SimHost {
 
   nextTimeoutUs(): number {
     return this.connection.nextTimeoutUs();
+  }
+}
+
+/** Opens a path; that the peer accepts no more, or the connection is over, is no failure. */
+export function unlessRefused(open: () => void): void {
+  try {
+    open();
+  } catch (error) {
+    const code = error instanceof NexusError ? error.code : "";
+    if (code !== "PATH_LIMIT" && code !== "CLOSED") throw error;
   }
 }
 

@@ -36,7 +36,9 @@ const MEMORY_EVERY = 64;
 const BEST_EFFORT_BYTES_MAX = 1_024 * 9_000;
 /** Handshakes are costly: so many seeds run whole endpoints. */
 const ENDPOINT_SHARE = 0.1;
+/** So many sit behind a NAT that rebinds, and so many open further paths. */
 const REBIND_SHARE = 0.15;
+const PATHS_SHARE = 0.2;
 /** So many seeds have much to do, the others little: most bugs need few packets, some need many. */
 const BUSY_SHARE = 0.1;
 
@@ -46,6 +48,8 @@ export interface SoakResult {
   readonly bytes: number;
   readonly packets: number;
   readonly lost: number;
+  readonly migrations: number;
+  readonly pathsUsed: number;
   readonly events: number;
   readonly virtualUs: number;
 }
@@ -94,10 +98,10 @@ class Soak {
 
   run(): SoakResult {
     const { network } = this;
-    const [client, server] = this.#ends;
     this.#run(() => this.#ends.every(({ tasks }) => tasks !== undefined));
     for (const end of this.#ends) this.#giveWork(end);
     if (this.#rebinds) this.#rebind();
+    if (this.#random.chance(PATHS_SHARE)) this.#openPaths();
     if (this.#fate === "drains") this.#drain();
     else if (this.#fate === "closes early") this.#closeEarly();
     else this.#vanish();
@@ -105,14 +109,14 @@ class Soak {
       assert.ok(end.isForgotten, `${end.name} has not forgotten the connection`);
       assert.equal(end.tasks!.closed.length, 1, `${end.name}: "closed" events`);
     }
+    const runners = this.#ends.map(({ tasks }) => tasks!);
     return {
       streams: this.#streams,
-      bytes: sum(
-        [client, server].flatMap(({ tasks }) => [...tasks!.incoming.values()])
-          .map(({ bytes }) => bytes),
-      ),
+      bytes: sum(runners.flatMap(({ incoming }) => [...incoming.values()].map((i) => i.bytes))),
       packets: this.#packets,
       lost: sum(this.#links.map(({ counts: { dropped, corrupted } }) => dropped + corrupted)),
+      migrations: sum(runners.map(({ migrations }) => migrations)),
+      pathsUsed: sum(runners.map(({ pathsUsed }) => pathsUsed)),
       events: network.events,
       virtualUs: network.nowUs,
     };
@@ -169,6 +173,24 @@ class Soak {
       const visible = `192.0.2.${random.below(3)}:${40_000 + i}`;
       const atUs = Math.max(network.nowUs, random.below(this.#healsUs + 1));
       network.at(atUs, () => network.rebind(CLIENT, visible));
+    }
+  }
+
+  /** Somebody opens further paths, and may close them again. */
+  #openPaths(): void {
+    const { network } = this;
+    const random = this.#random;
+    for (let i = 1 + random.below(5); i > 0; i--) {
+      const end = this.#ends[random.below(2)];
+      const atUs = network.nowUs + random.below(5e6);
+      network.at(atUs, () => end.openPath());
+      if (random.chance(0.7)) continue;
+      network.at(atUs + random.below(2e6), () => {
+        const { connection } = end.tasks!;
+        const [, further] = connection.pathStats();
+        if (further !== undefined) connection.closePath(further.id);
+        end.kick();
+      });
     }
   }
 

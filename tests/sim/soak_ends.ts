@@ -7,7 +7,7 @@ import { NEVER } from "../../lib/base/mod.ts";
 import { nodeEngine } from "../../lib/io/crypto.ts";
 import type { Connection, StreamConfig } from "../../lib/l3_stream/mod.ts";
 import { CertificateAuthority } from "../../lib/l4_trust/mod.ts";
-import { ConnectionHost } from "./connection_harness.ts";
+import { ConnectionHost, unlessRefused } from "./connection_harness.ts";
 import { EndpointHost, UNIX_S, VNI } from "./endpoint_host.ts";
 import type { SimNetwork } from "./network.ts";
 import { TaskRunner } from "./tasks.ts";
@@ -24,6 +24,8 @@ export interface SoakEnd {
   /** Lets the application act and the end send. */
   kick(): void;
   close(): void;
+  /** Opens another path to where the peer is, if it accepts one more. */
+  openPath(): void;
   /** Whether nothing of the connection is left: no state, no keys, no timer. */
   readonly isForgotten: boolean;
 }
@@ -50,6 +52,10 @@ class ConnectionEnd implements SoakEnd {
   }
   close(): void {
     this.#host.connection.close(0, "done", this.network.nowUs);
+    this.kick();
+  }
+  openPath(): void {
+    this.#host.openPath();
     this.kick();
   }
   get isForgotten(): boolean {
@@ -98,6 +104,13 @@ class EndpointEnd implements SoakEnd {
   }
   close(): void {
     this.#connection?.close(0, "done", this.network.nowUs);
+    this.kick();
+  }
+  openPath(): void {
+    const { endpoint } = this.host;
+    const address = endpoint.addressOf(this.#id);
+    if (this.#connection === undefined || address === undefined) return;
+    unlessRefused(() => endpoint.openPath(this.#id, address));
     this.kick();
   }
   get isForgotten(): boolean {

@@ -11,7 +11,16 @@ const PROGRESS_MS = 5_000;
 export async function runSoak(from: number, count: number): Promise<boolean> {
   const until = from + count;
   const startMs = performance.now();
-  const total = { streams: 0, bytes: 0, packets: 0, lost: 0, events: 0, virtualUs: 0 };
+  const total = {
+    streams: 0,
+    bytes: 0,
+    packets: 0,
+    lost: 0,
+    migrations: 0,
+    pathsUsed: 0,
+    events: 0,
+    virtualUs: 0,
+  };
   let next = from;
   let done = 0;
   let failures = 0;
@@ -56,7 +65,8 @@ export async function runSoak(from: number, count: number): Promise<boolean> {
   console.log(
     `${done} seeds (${from}…${from + done - 1}) in ${seconds.toFixed(1)} s, ${failures} failed; ` +
       `${total.streams} streams, ${(total.bytes / 1e6).toFixed(0)} MB, ${total.packets} packets, ` +
-      `${total.lost} of them lost or damaged, ${
+      `${total.lost} of them lost or damaged, ${total.migrations} migrations, ` +
+      `${total.pathsUsed} ends of further paths, ${
         (total.virtualUs / 3.6e9).toFixed(0)
       } virtual hours`,
   );

@@ -69,6 +69,9 @@ export class TaskRunner implements Behaviour {
   readonly outgoing = new Map<number, OutgoingTask>();
   readonly closed: Extract<ConnectionEvent, { type: "closed" }>[] = [];
   streamsClosed = 0;
+  /** Proven moves of the peer, and further paths that came into use. */
+  migrations = 0;
+  pathsUsed = 0;
   refuses: (stream: number) => boolean = () => false;
   replies: (stream: number) => number = () => 0;
   isSlow = false;
@@ -137,6 +140,12 @@ export class TaskRunner implements Behaviour {
       }
       case "streamClosed":
         this.streamsClosed++;
+        break;
+      case "migrated":
+        this.migrations++;
+        break;
+      case "pathUsable":
+        this.pathsUsed++;
         break;
       case "closed":
         this.closed.push(event);
