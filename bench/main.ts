@@ -4,11 +4,18 @@
  */
 import { e2eBench } from "./e2e.ts";
 import { handshakeBench } from "./handshake.ts";
+import { kernelPathBench } from "./kernel_path.ts";
 import { linkBench } from "./link.ts";
 import type { Bench, Row } from "./row.ts";
 import { streamBench } from "./stream.ts";
 
-const BENCHES: readonly Bench[] = [linkBench, handshakeBench, streamBench, e2eBench];
+const BENCHES: readonly Bench[] = [
+  linkBench,
+  handshakeBench,
+  streamBench,
+  kernelPathBench,
+  e2eBench,
+];
 
 const json = Deno.args.includes("--json");
 const names = Deno.args.filter((arg) => !arg.startsWith("-"));

@@ -85,7 +85,8 @@ class Field {
   }
 }
 
-function denoArgs(program: string): string[] {
+/** How one end of a measurement is run. */
+export function denoArgs(program: string): string[] {
   const permissions = ["net", "ffi", "read", "env", "sys"].map((name) => `--allow-${name}`);
   return ["run", "-q", "--unstable-net", "--v8-flags=--expose-gc", ...permissions, program];
 }

@@ -2,7 +2,11 @@
  * The competitors of bench/stream.ts behind one interface, each as fast as this runtime offers it:
  * raw streams, long reads and writes, AES-256-GCM everywhere.
  */
-import { MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "../lib/l3_stream/mod.ts";
+import {
+  type CongestionName,
+  MODE_RELIABLE_ORDERED,
+  MODE_RELIABLE_UNORDERED,
+} from "../lib/l3_stream/mod.ts";
 import type { PortKind } from "../lib/io/open_port.ts";
 import type { Channel, Session } from "../lib/sdk/mod.ts";
 import { benchAuthority, benchDriver } from "./mesh.ts";
@@ -38,7 +42,14 @@ const READ_BYTES = 1_048_576;
 const ALPN = ["nexus-bench"];
 
 /** As rows name them. */
-export type ContenderName = "nexus" | "nexus_portable" | "nexus_ru" | "tls_tcp" | "deno_quic";
+export type ContenderName =
+  | "nexus"
+  | "nexus_portable"
+  | "nexus_ru"
+  | "nexus_cubic"
+  | "nexus_bbr"
+  | "tls_tcp"
+  | "deno_quic";
 
 /** The contender of that name. Only peers look at the certificate. */
 export function contender(name: ContenderName, certificate: () => WebCertificate): Contender {
@@ -49,6 +60,10 @@ export function contender(name: ContenderName, certificate: () => WebCertificate
       return nexus("udp", MODE_RELIABLE_ORDERED);
     case "nexus_ru":
       return nexus("auto", MODE_RELIABLE_UNORDERED);
+    case "nexus_cubic":
+      return nexus("auto", MODE_RELIABLE_ORDERED, "cubic");
+    case "nexus_bbr":
+      return nexus("auto", MODE_RELIABLE_ORDERED, "bbr");
     case "tls_tcp":
       return tls(certificate());
     case "deno_quic":
@@ -58,7 +73,7 @@ export function contender(name: ContenderName, certificate: () => WebCertificate
 
 type NexusMode = typeof MODE_RELIABLE_ORDERED | typeof MODE_RELIABLE_UNORDERED;
 
-function nexus(kind: PortKind, mode: NexusMode): Contender {
+function nexus(kind: PortKind, mode: NexusMode, congestion?: CongestionName): Contender {
   const pipe = mode === MODE_RELIABLE_ORDERED ? bytePipe : messagePipe;
   return {
     async listen(host) {
@@ -66,11 +81,20 @@ function nexus(kind: PortKind, mode: NexusMode): Contender {
       const onSession = (session: Session) => {
         session.onChannel = (channel) => resolve(pipe(channel));
       };
-      const { address } = await benchDriver(benchAuthority(), { host, kind, onSession });
+      const { address } = await benchDriver(benchAuthority(), {
+        host,
+        kind,
+        onSession,
+        congestion,
+      });
       return { port: address.port, accepted };
     },
     async dial(host, port) {
-      const { driver } = await benchDriver(benchAuthority(), { host: anyOf(host), kind });
+      const { driver } = await benchDriver(benchAuthority(), {
+        host: anyOf(host),
+        kind,
+        congestion,
+      });
       const session = await driver.dial({ host, port });
       return pipe(session.open(mode));
     },

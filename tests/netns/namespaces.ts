@@ -76,6 +76,11 @@ export class Wire implements AsyncDisposable {
     }
   }
 
+  /** What iproute2 calls the namespace of a side. */
+  namespace(side: Side): string {
+    return this.#names[side];
+  }
+
   /** A program on one side of the wire. */
   command(side: Side, program: string, options: Deno.CommandOptions): Deno.Command {
     return new Deno.Command("ip", {
