@@ -13,6 +13,7 @@ import {
   initialWindowBytes,
   Pacer,
 } from "./congestion/mod.ts";
+import { ClearPackets } from "./clear_packets.ts";
 import { Fates, type RecoverySink } from "./fates.ts";
 import { LossRun } from "./loss_run.ts";
 import { RangeSet } from "./ranges.ts";
@@ -35,8 +36,6 @@ export const LOST_KEPT_MAX = 1_024;
 const LOST_KEPT_PTOS = 2;
 /** Ours: in avoidance the window counts as used when less than this many packets were free. */
 const FREE_PACKETS_MAX = 3;
-/** Ours: sending times of this many newest packets without ack-eliciting frames (power of two). */
-const CLEAR_KEPT = 256;
 /** Ours: round-trip samples in a row that are left out because their ACK waited too long. */
 const SAMPLES_LEFT_OUT_MAX = 8;
 /** Ours: packet numbers left out on purpose that are remembered, to catch optimistic ACKs. */
@@ -105,8 +104,7 @@ export class LossRecovery<F> {
   /** Packets numbered below this were in a flight that filled the window. */
   #windowUsedBelow = 0;
 
-  readonly #clearNumber = new Float64Array(CLEAR_KEPT).fill(-1);
-  readonly #clearSentUs = new Float64Array(CLEAR_KEPT);
+  readonly #clear = new ClearPackets();
   readonly #skipped = new RangeSet({ rangesMax: SKIPPED_KEPT });
 
   #samplesLeftOut = 0;
@@ -201,8 +199,7 @@ export class LossRecovery<F> {
   ): void {
     this.#takeNumbers(packetNumber, 1);
     if (!ackEliciting) {
-      this.#clearNumber[packetNumber & (CLEAR_KEPT - 1)] = packetNumber;
-      this.#clearSentUs[packetNumber & (CLEAR_KEPT - 1)] = nowUs;
+      this.#clear.push(packetNumber, nowUs, this.#largestAcked);
       return;
     }
     const inFlightBytes = this.#takeOff(bytes, nowUs);
@@ -382,9 +379,9 @@ export class LossRecovery<F> {
     let sentUs = NaN;
     if (at < this.#packets.tail && this.#packets.packetNumber(at) === ack.largest) {
       sentUs = this.#packets.sentUs(at);
-    } else if (this.#clearNumber[ack.largest & (CLEAR_KEPT - 1)] === ack.largest) {
+    } else if (this.#hasLiving(ack)) {
       // §5.1 wants an ack-eliciting packet among the newly acknowledged ones, not as the largest.
-      if (this.#hasLiving(ack)) sentUs = this.#clearSentUs[ack.largest & (CLEAR_KEPT - 1)];
+      sentUs = this.#clear.sentUs(ack.largest);
     }
     if (!Number.isNaN(sentUs) && !this.#isRepeatedAck(ack.ackDelayUs)) {
       this.rtt.update(nowUs - sentUs, ack.ackDelayUs, this.maxAckDelayUs, nowUs);

@@ -1,6 +1,6 @@
 /**
- * The ack-eliciting packets on their way, oldest first, in a ring of parallel arrays: no object
- * and no Map entry per packet. Entries are named by their place in the order of sending (`at`,
+ * The ack-eliciting packets on their way, oldest first, in a ring of columns: no object and no
+ * Map entry per packet. Entries are named by their place in the order of sending (`at`,
  * ever growing); packet numbers ascend with it but may leave gaps. What a packet carried is one
  * range of bytes of one stream in columns of its own, which is all that bulk transfer needs, or
  * else whatever the connection keeps (`F`).
@@ -22,20 +22,28 @@ export const IN_FLIGHT = 1;
 export const LOST = 2;
 
 /** Small, as most connections of a node are idle. */
-const CAPACITY_MIN = 16;
+const CAPACITY_MIN = 8;
+
+// Columns that are used together lie together: few arrays for idle connections, few cache lines
+// for busy ones.
+const DOUBLES = 4;
+const NUMBER = 0;
+/** When it was sent; once it is lost, when that was. */
+const TIME = 1;
+/** The next living entry, or one on the way there; itself: it is living. */
+const NEXT = 2;
+const OFFSET = 3;
+const WORDS = 4;
+const STREAM = 0;
+const LENGTH = 1;
+const BYTES = 2;
+const EPISODE = 3;
 
 /** Ring of sent packets; `F` is what the connection wants back when a packet's fate is known. */
 export class SentPackets<F> {
   #mask = CAPACITY_MIN - 1;
-  #packetNumber = new Float64Array(CAPACITY_MIN);
-  /** When it was sent; once it is lost, when that was. */
-  #timeUs = new Float64Array(CAPACITY_MIN);
-  #next = new Float64Array(CAPACITY_MIN);
-  #offset = new Float64Array(CAPACITY_MIN);
-  #stream = new Uint32Array(CAPACITY_MIN);
-  #length = new Int32Array(CAPACITY_MIN);
-  #bytes = new Int32Array(CAPACITY_MIN);
-  #episode = new Int32Array(CAPACITY_MIN);
+  #doubles = new Float64Array(DOUBLES * CAPACITY_MIN);
+  #words = new Int32Array(WORDS * CAPACITY_MIN);
   #state = new Uint8Array(CAPACITY_MIN);
   #frames: (F | undefined)[] = new Array(CAPACITY_MIN).fill(undefined);
 
@@ -66,14 +74,14 @@ export class SentPackets<F> {
   }
 
   packetNumber(at: number): number {
-    return this.#packetNumber[at & this.#mask];
+    return this.#doubles[DOUBLES * (at & this.#mask) + NUMBER];
   }
   /** When a packet in flight was sent. */
   sentUs(at: number): number {
-    return this.#timeUs[at & this.#mask];
+    return this.#doubles[DOUBLES * (at & this.#mask) + TIME];
   }
   bytes(at: number): number {
-    return this.#bytes[at & this.#mask];
+    return this.#words[WORDS * (at & this.#mask) + BYTES];
   }
   state(at: number): number {
     return this.#state[at & this.#mask];
@@ -83,27 +91,27 @@ export class SentPackets<F> {
   }
   /** Stream of the one range of bytes that the packet carried; 0: see frames(). */
   stream(at: number): number {
-    return this.#stream[at & this.#mask];
+    return this.#words[WORDS * (at & this.#mask) + STREAM] >>> 0;
   }
   offset(at: number): number {
-    return this.#offset[at & this.#mask];
+    return this.#doubles[DOUBLES * (at & this.#mask) + OFFSET];
   }
   length(at: number): number {
-    return this.#length[at & this.#mask];
+    return this.#words[WORDS * (at & this.#mask) + LENGTH];
   }
   /** Number of the congestion event a lost packet belongs to. */
   episode(at: number): number {
-    return this.#episode[at & this.#mask];
+    return this.#words[WORDS * (at & this.#mask) + EPISODE];
   }
   setEpisode(at: number, episode: number): void {
-    this.#episode[at & this.#mask] = episode;
+    this.#words[WORDS * (at & this.#mask) + EPISODE] = episode;
   }
 
   /** Adds a packet in flight with what the connection keeps of it; numbers and times ascend. */
   push(packetNumber: number, sentUs: number, bytes: number, frames: F | undefined): void {
     const slot = this.#add(packetNumber, sentUs, bytes);
     this.#frames[slot] = frames;
-    this.#stream[slot] = 0;
+    this.#words[WORDS * slot + STREAM] = 0;
   }
 
   /** Adds a packet in flight that carried one range of bytes of a stream (not stream 0). */
@@ -116,19 +124,19 @@ export class SentPackets<F> {
     length: number,
   ): void {
     const slot = this.#add(packetNumber, sentUs, bytes);
-    this.#stream[slot] = stream;
-    this.#offset[slot] = offset;
-    this.#length[slot] = length;
+    this.#words[WORDS * slot + STREAM] = stream;
+    this.#doubles[DOUBLES * slot + OFFSET] = offset;
+    this.#words[WORDS * slot + LENGTH] = length;
   }
 
   #add(packetNumber: number, sentUs: number, bytes: number): number {
     if (this.#tail - this.#head > this.#mask) this.#grow();
     const slot = this.#tail & this.#mask;
-    this.#packetNumber[slot] = packetNumber;
-    this.#timeUs[slot] = sentUs;
-    this.#bytes[slot] = bytes;
+    this.#doubles[DOUBLES * slot + NUMBER] = packetNumber;
+    this.#doubles[DOUBLES * slot + TIME] = sentUs;
+    this.#words[WORDS * slot + BYTES] = bytes;
     this.#state[slot] = IN_FLIGHT;
-    this.#next[slot] = this.#tail;
+    this.#doubles[DOUBLES * slot + NEXT] = this.#tail;
     this.#tail++;
     this.#inFlightCount++;
     return slot;
@@ -140,7 +148,7 @@ export class SentPackets<F> {
     let high = this.#tail;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      if (this.#packetNumber[middle & this.#mask] < n) low = middle + 1;
+      if (this.#doubles[DOUBLES * (middle & this.#mask) + NUMBER] < n) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -149,13 +157,15 @@ export class SentPackets<F> {
   /** First living entry at or after `at`; `tail` when there is none. */
   living(at: number): number {
     const mask = this.#mask;
-    const next = this.#next;
+    const doubles = this.#doubles;
     at = Math.max(at, this.#head);
     while (at < this.#tail) {
-      const to = next[at & mask];
+      const to = doubles[DOUBLES * (at & mask) + NEXT];
       if (to === at) return at;
       // Path halving: point past the one we go to. What lies at `tail` has no entry yet.
-      if (to < this.#tail) next[at & mask] = next[to & mask];
+      if (to < this.#tail) {
+        doubles[DOUBLES * (at & mask) + NEXT] = doubles[DOUBLES * (to & mask) + NEXT];
+      }
       at = to;
     }
     return this.#tail;
@@ -167,8 +177,8 @@ export class SentPackets<F> {
     if (this.#state[slot] === IN_FLIGHT) this.#inFlightCount--;
     else if (this.#state[slot] === LOST) this.#lostCount--;
     this.#state[slot] = DEAD;
-    if (this.#stream[slot] === 0) this.#frames[slot] = undefined;
-    this.#next[slot] = at + 1;
+    if (this.#words[WORDS * slot + STREAM] === 0) this.#frames[slot] = undefined;
+    this.#doubles[DOUBLES * slot + NEXT] = at + 1;
   }
 
   /** Moves the old end past what was killed: once for many. */
@@ -179,7 +189,9 @@ export class SentPackets<F> {
 
   /** Nothing sent so far says anything about congestion any more. */
   forgetBytes(): void {
-    this.#bytes.fill(0);
+    for (let at = this.#head; at < this.#tail; at++) {
+      this.#words[WORDS * (at & this.#mask) + BYTES] = 0;
+    }
   }
 
   /** The oldest packet in flight (at `flight`) is lost; it stays in the ring to be noticed late. */
@@ -187,7 +199,7 @@ export class SentPackets<F> {
     const at = this.#flight;
     const slot = at & this.#mask;
     this.#state[slot] = LOST;
-    this.#timeUs[slot] = nowUs;
+    this.#doubles[DOUBLES * slot + TIME] = nowUs;
     this.#inFlightCount--;
     this.#lostCount++;
     this.#flight = this.living(at + 1);
@@ -197,7 +209,9 @@ export class SentPackets<F> {
   forgetLost(countMax: number, untilUs: number): void {
     while (this.#lostCount > 0) {
       const at = this.#head; // a living entry or none: the oldest lost packet
-      if (this.#lostCount <= countMax && this.#timeUs[at & this.#mask] >= untilUs) return;
+      if (
+        this.#lostCount <= countMax && this.#doubles[DOUBLES * (at & this.#mask) + TIME] >= untilUs
+      ) return;
       this.kill(at);
       this.#head = this.living(at);
     }
@@ -207,21 +221,24 @@ export class SentPackets<F> {
     const from = this.#mask;
     const capacity = 2 * (from + 1);
     const to = capacity - 1;
-    const [head, tail] = [this.#head, this.#tail];
-    const moved = <A extends { [slot: number]: unknown }>(column: A, into: A): A => {
-      for (let at = head; at < tail; at++) into[at & to] = column[at & from];
-      return into;
-    };
-    this.#packetNumber = moved(this.#packetNumber, new Float64Array(capacity));
-    this.#timeUs = moved(this.#timeUs, new Float64Array(capacity));
-    this.#next = moved(this.#next, new Float64Array(capacity));
-    this.#offset = moved(this.#offset, new Float64Array(capacity));
-    this.#stream = moved(this.#stream, new Uint32Array(capacity));
-    this.#length = moved(this.#length, new Int32Array(capacity));
-    this.#bytes = moved(this.#bytes, new Int32Array(capacity));
-    this.#episode = moved(this.#episode, new Int32Array(capacity));
-    this.#state = moved(this.#state, new Uint8Array(capacity));
-    this.#frames = moved(this.#frames, new Array(capacity).fill(undefined));
+    const doubles = new Float64Array(DOUBLES * capacity);
+    const words = new Int32Array(WORDS * capacity);
+    const state = new Uint8Array(capacity);
+    const frames: (F | undefined)[] = new Array(capacity).fill(undefined);
+    for (let at = this.#head; at < this.#tail; at++) {
+      for (let i = 0; i < DOUBLES; i++) {
+        doubles[DOUBLES * (at & to) + i] = this.#doubles[DOUBLES * (at & from) + i];
+      }
+      for (let i = 0; i < WORDS; i++) {
+        words[WORDS * (at & to) + i] = this.#words[WORDS * (at & from) + i];
+      }
+      state[at & to] = this.#state[at & from];
+      frames[at & to] = this.#frames[at & from];
+    }
     this.#mask = to;
+    this.#doubles = doubles;
+    this.#words = words;
+    this.#state = state;
+    this.#frames = frames;
   }
 }

@@ -6,7 +6,8 @@
  * a column, RS the `sample`.
  */
 
-const CAPACITY_MIN = 16;
+/** Small, as most connections of a node are idle: such an array needs no memory of its own in V8. */
+const CAPACITY_MIN = 8;
 
 /** What one acknowledgement says about the path (RS, §4.1.2.1.3); rates in bytes per second. */
 export class RateSample {

@@ -1,12 +1,13 @@
 /**
- * BBRv3 (draft-ietf-ccwg-bbr): a model of the path (how fast it delivers, how long it is, how much
- * it holds) from delivery-rate samples, and a state machine that keeps the model fresh.
+ * BBRv3 (draft-ietf-ccwg-bbr-06 of July 2026 and its editor's copy): a model of the path (how fast
+ * it delivers, how long it is, how much it holds) from delivery-rate samples, and a state machine
+ * that keeps the model fresh.
  *
  *   Startup → Drain → ProbeBW: DOWN → CRUISE → REFILL → UP → DOWN …, now and then ProbeRTT
  *
  * This file has the order of the steps (§5.2) and what follows from the model for sending (§5.6).
  *
- * The draft leaves ECN open but wants CE marks treated as congestion (§3.6): here a marked packet
+ * The draft leaves ECN open but wants CE marks treated as congestion (§3.7): here a marked packet
  * counts as a lost one, except that nothing is sent again.
  */
 import type { RttEstimator } from "../../rtt.ts";

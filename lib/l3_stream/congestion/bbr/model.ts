@@ -72,7 +72,7 @@ export function advanceMaxBwFilter(bbr: BbrState): void {
  * UpdateCongestionSignals(), §5.5.10.3. One thing is not the draft's, which lowers the bounds in a
  * round with any loss: as what arrives is at most 99 % of the bound (PACING_MARGIN) less the loss,
  * they shrink by 2 % a round at 1 % loss, and 100 Mbit/s over 50 ms becomes 84. Here a round
- * counts when it lost more than LOSS_THRESH, which is what §2.7 says is put up with.
+ * counts when it lost more than LOSS_THRESH, which is what §2.8 says is put up with.
  */
 export function updateCongestionSignals(bbr: BbrState): void {
   updateMaxBw(bbr);

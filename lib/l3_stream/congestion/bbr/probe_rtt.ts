@@ -6,9 +6,9 @@ import { resetShortTermModel } from "./model.ts";
 import { startProbeBwCruise, startProbeBwDown } from "./probe_bw.ts";
 import type { BbrState } from "./state.ts";
 
-/** §2.14.1, BBR.MinRTTFilterLen, which is BBR.ProbeRTTInterval as well. */
+/** §2.16.1, BBR.MinRTTFilterLen, which is BBR.ProbeRTTInterval as well. */
 export const MIN_RTT_FILTER_US = 10_000_000;
-/** §2.14.2, BBR.ProbeRTTDuration and BBR.ProbeRTTCwndGain. */
+/** §2.16.2, BBR.ProbeRTTDuration and BBR.ProbeRTTCwndGain. */
 const PROBE_RTT_US = 200_000;
 const PROBE_RTT_CWND_GAIN = 0.5;
 

@@ -19,7 +19,7 @@ export type BbrPhase =
   | "ProbeBW_UP"
   | "ProbeRTT";
 
-/** §2.12: what acknowledgements mean for the search for bandwidth. */
+/** §2.14: what acknowledgements mean for the search for bandwidth. */
 export type AckPhase = "Init" | "Refilling" | "ProbeStarting" | "ProbeFeedback" | "ProbeStopping";
 
 /** §5.6.1: pacing gain and cwnd gain of every state. */
@@ -33,17 +33,17 @@ const GAINS: Readonly<Record<BbrPhase, readonly [pacing: number, cwnd: number]>>
   ProbeRTT: [1, 0.5],
 };
 
-/** §2.7: the most loss per round trip that is put up with while probing. */
+/** §2.8: the most loss per round trip that is put up with while probing. */
 export const LOSS_THRESH = 0.02;
-/** §2.7: multiplicative decrease of the bounds in a round trip with loss. */
+/** §2.8: multiplicative decrease of the bounds in a round trip with loss. */
 export const BETA = 0.7;
-/** §2.7: share of inflight_longterm left to others. */
+/** §2.8: share of inflight_longterm left to others. */
 export const HEADROOM = 0.15;
-/** §2.7: BBR.MinPipeCwnd in packets: two on the way, two being acknowledged. */
+/** §2.8: BBR.MinPipeCwnd in packets: two on the way, two being acknowledged. */
 export const MIN_PIPE_PACKETS = 4;
-/** §2.4: pace 1 % below the estimate, so that queues drain. */
+/** §2.5: pace 1 % below the estimate, so that queues drain. */
 export const PACING_MARGIN = 0.01;
-/** §2.10.2: BBR.extra_acked remembers this many round trips; one in Startup. */
+/** §2.12: BBR.extra_acked remembers this many round trips; one in Startup. */
 export const EXTRA_ACKED_ROUNDS = 10;
 
 /** What is saved when losses begin, to be taken back when they were none (§5.5.11.1). */
@@ -72,7 +72,7 @@ export class BbrState {
   wasCwndLimited = false;
   isCwndLimited = false;
 
-  // General (§2.6).
+  // General (§2.7).
   phase: BbrPhase = "Startup";
   pacingGain = 0;
   cwndGain = 0;
@@ -82,13 +82,13 @@ export class BbrState {
   idleRestart = false;
   drainStartRound = 0;
 
-  // Rate of the path (§2.8.1). The two newest cycles of max_bw_filter are all it needs (§5.5.6).
+  // Rate of the path (§2.9.1). The two newest cycles of max_bw_filter are all it needs (§5.5.6).
   maxBw = 0;
   readonly maxBwOfCycle = [0, 0];
   bwShortterm = Infinity;
   bw = 0;
 
-  // Volume of the path (§2.8.2).
+  // Volume of the path (§2.9.2).
   minRttUs = Infinity;
   minRttStampUs = -Infinity;
   minRttExpired = false;
@@ -96,7 +96,7 @@ export class BbrState {
   inflightLongterm = Infinity;
   inflightShortterm = Infinity;
 
-  // Signs of congestion (§2.9).
+  // Signs of congestion (§2.10).
   bwLatest = 0;
   inflightLatest = 0;
   isLossInRound = false;
@@ -109,19 +109,19 @@ export class BbrState {
   recoveryStartUs = -Infinity;
   inRecovery = false;
 
-  // Aggregation (§2.10.2).
+  // Aggregation (§2.12).
   extraAcked = 0;
   readonly extraAckedFilter = new WindowedMax();
   extraAckedStartUs = 0;
   extraAckedDelivered = 0;
 
-  // Startup (§2.11).
+  // Startup (§2.13).
   fullBwReached = false;
   fullBwNow = false;
   fullBw = 0;
   fullBwCount = 0;
 
-  // ProbeBW (§2.12).
+  // ProbeBW (§2.14).
   ackPhase: AckPhase = "Init";
   isBwProbeSample = false;
   bwProbeUpAcked = 0;
@@ -133,7 +133,7 @@ export class BbrState {
   prevProbeTooHigh = false;
   prevProbePrecautionary = false;
 
-  // ProbeRTT (§2.14).
+  // ProbeRTT (§2.16).
   probeRttCwnd: number;
   /** 0: not yet known. */
   probeRttDoneUs = 0;
