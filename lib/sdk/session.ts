@@ -40,6 +40,7 @@ export class Session {
   finalStats?: ConnectionStats;
 
   readonly #driver: Driver;
+  #address: SocketAddress;
   readonly #connection: Connection;
   readonly #channels = new Map<number, Channel>();
   #onChannel?: (channel: Channel) => void;
@@ -54,11 +55,12 @@ export class Session {
   constructor(
     driver: Driver,
     readonly id: ConnectionId,
-    readonly address: SocketAddress,
+    address: SocketAddress,
     readonly handshake: HandshakeResult,
     readonly initiator: boolean,
   ) {
     this.#driver = driver;
+    this.#address = address;
     this.#connection = driver.endpoint.connection(id)!;
     this.peerNodeId = formatNodeId(handshake.peerNodeId);
     this.openedUs = driver.clock.nowUs();
@@ -74,6 +76,22 @@ export class Session {
   /** The connection underneath; undefined once closed. */
   get connection(): Connection | undefined {
     return this.closedError === undefined ? this.#connection : undefined;
+  }
+
+  /** Where the peer is, or was last; follows it when it moves. */
+  get address(): SocketAddress {
+    return this.#address;
+  }
+
+  /**
+   * Moves the session to another address of its peer, once somebody answers there; with the present
+   * address: says that our own may have changed. Streams go on either way.
+   * @throws NexusError CLOSED
+   */
+  migrate(address: SocketAddress): void {
+    this.requireConnection();
+    this.#driver.endpoint.migrate(this.id, address, this.#driver.clock.nowUs());
+    this.touch();
   }
 
   /** For reading: what arrived before the end can still be taken after it. */
@@ -170,6 +188,9 @@ export class Session {
         return this.#channels.get(event.stream)?.fail(
           new NexusError("RESET", `cannot use stream: the peer gave it up, code ${event.error}`),
         );
+      case "migrated":
+        this.#address = this.#driver.endpoint.addressOf(this.id) ?? this.#address;
+        return;
       case "streamClosed":
         this.#channels.delete(event.stream);
         return;
