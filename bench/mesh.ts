@@ -5,7 +5,7 @@ import { nodeEngine } from "../lib/io/crypto.ts";
 import { openBestPort, type PortKind } from "../lib/io/open_port.ts";
 import { bestPoolMemory } from "../lib/io/pool_memory.ts";
 import { Pool, SLOT_BYTES } from "../lib/l1_link/mod.ts";
-import type { CongestionName } from "../lib/l3_stream/mod.ts";
+import type { StreamConfig } from "../lib/l3_stream/mod.ts";
 import { CertificateAuthority, createCsr, Identity } from "../lib/l4_trust/mod.ts";
 import { Driver, type Session } from "../lib/sdk/mod.ts";
 
@@ -19,8 +19,7 @@ export interface BenchDriverOptions {
   /** Default: the portable port. */
   readonly kind?: PortKind;
   readonly onSession?: (session: Session) => void;
-  /** Default: the driver's. */
-  readonly congestion?: CongestionName;
+  readonly stream?: Partial<StreamConfig>;
 }
 
 /** A CA whose key both processes of a benchmark derive from the same seed. */
@@ -33,7 +32,7 @@ export function benchAuthority(): CertificateAuthority {
 /** A driver on a free UDP port, with a certificate of that CA. */
 export async function benchDriver(
   authority: CertificateAuthority,
-  { host = "127.0.0.1", kind = "udp", onSession, congestion }: BenchDriverOptions = {},
+  { host = "127.0.0.1", kind = "udp", onSession, stream }: BenchDriverOptions = {},
 ): Promise<{ driver: Driver; address: SocketAddress }> {
   const identity = Identity.generate(randomFill, nodeEngine);
   const mic = authority.issue(createCsr(identity, {}, {}), {
@@ -55,7 +54,7 @@ export async function benchDriver(
     chain: authority.chainOf(mic),
     roots: [authority.fingerprint],
     onSession,
-    stream: congestion === undefined ? {} : { congestion },
+    stream,
   });
   return { driver, address: port.localAddress };
 }

@@ -3,9 +3,9 @@
  * raw streams, long reads and writes, AES-256-GCM everywhere.
  */
 import {
-  type CongestionName,
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
+  type StreamConfig,
 } from "../lib/l3_stream/mod.ts";
 import type { PortKind } from "../lib/io/open_port.ts";
 import type { Channel, Session } from "../lib/sdk/mod.ts";
@@ -39,6 +39,11 @@ export interface WebCertificate {
 /** RU writes are cut into messages of this size. */
 const MESSAGE_BYTES = 100;
 const READ_BYTES = 1_048_576;
+/**
+ * What the kernel lets the buffers of a TCP connection grow to (tcp_rmem), from the start: where
+ * congestion control is compared, no window of another kind may be the limit.
+ */
+const LARGE_BUFFERS = { sendBufferBytes: 6 * 1_048_576, streamWindowBytes: 6 * 1_048_576 };
 const ALPN = ["nexus-bench"];
 
 /** As rows name them. */
@@ -61,9 +66,9 @@ export function contender(name: ContenderName, certificate: () => WebCertificate
     case "nexus_ru":
       return nexus("auto", MODE_RELIABLE_UNORDERED);
     case "nexus_cubic":
-      return nexus("auto", MODE_RELIABLE_ORDERED, "cubic");
+      return nexus("auto", MODE_RELIABLE_ORDERED, { congestion: "cubic", ...LARGE_BUFFERS });
     case "nexus_bbr":
-      return nexus("auto", MODE_RELIABLE_ORDERED, "bbr");
+      return nexus("auto", MODE_RELIABLE_ORDERED, { congestion: "bbr", ...LARGE_BUFFERS });
     case "tls_tcp":
       return tls(certificate());
     case "deno_quic":
@@ -73,7 +78,7 @@ export function contender(name: ContenderName, certificate: () => WebCertificate
 
 type NexusMode = typeof MODE_RELIABLE_ORDERED | typeof MODE_RELIABLE_UNORDERED;
 
-function nexus(kind: PortKind, mode: NexusMode, congestion?: CongestionName): Contender {
+function nexus(kind: PortKind, mode: NexusMode, stream?: Partial<StreamConfig>): Contender {
   const pipe = mode === MODE_RELIABLE_ORDERED ? bytePipe : messagePipe;
   return {
     async listen(host) {
@@ -85,7 +90,7 @@ function nexus(kind: PortKind, mode: NexusMode, congestion?: CongestionName): Co
         host,
         kind,
         onSession,
-        congestion,
+        stream,
       });
       return { port: address.port, accepted };
     },
@@ -93,7 +98,7 @@ function nexus(kind: PortKind, mode: NexusMode, congestion?: CongestionName): Co
       const { driver } = await benchDriver(benchAuthority(), {
         host: anyOf(host),
         kind,
-        congestion,
+        stream,
       });
       const session = await driver.dial({ host, port });
       return pipe(session.open(mode));
