@@ -225,3 +225,17 @@ Deno.test("NS-NF-008: an idle connection wants no wake-up but its idle timeout",
 function sumBytes(host: ConnectionHost): number {
   return [...host.incoming.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 }
+
+Deno.test("NS-CC-003: a BBR connection uses 90 % of 100 Mbit/s over 50 ms at 1 % loss", () => {
+  simulate(12, REPLAY, (network) => {
+    const path = { rateBps: 100e6, delayUs: 25_000, queueMax: 520, lossRate: 0.01 };
+    // Windows and buffer of several BDPs (625 kB): what is lost waits for a round trip or two.
+    const windows = { streamWindowBytes: 8e6, sendBufferBytes: 4e6, congestion: "bbr" } as const;
+    const ends = connect(network, path, { client: windows, server: windows });
+    ends.client.add({ mode: MODE_RELIABLE_ORDERED, total: 100e6 });
+    network.wake("client");
+    const tookUs = runToEnd(network, ends, 1);
+    const share = ends.server.connection.stats().bytesReceived * 8e6 / tookUs / path.rateBps;
+    assert.ok(share >= 0.9, `${share} of the path`);
+  });
+});
