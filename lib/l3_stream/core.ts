@@ -174,7 +174,7 @@ export class ConnectionCore {
     this.paths = [];
     this.addPath(0, options.localConnectionId, options.peerConnectionId, options.peer ?? 0);
     this.extraPaths = new ExtraPaths(this);
-    this.receiveCredit = new ReceiveCredit(config.maxDataBytes);
+    this.receiveCredit = new ReceiveCredit(config.maxDataBytes, config.maxMessageBytes);
     this.limits = {
       sendBufferBytes: config.sendBufferBytes,
       blocks: options.blocks ?? new BlockPool(),

@@ -28,7 +28,11 @@ export class ReceiveCredit {
   /** Of that, what the application took or will never get. */
   consumed = 0;
 
-  constructor(readonly window: number) {
+  /**
+   * `amountMax`: the most that the peer takes credit for in one go, which it waits for as a whole;
+   * 0 where any piece will do.
+   */
+  constructor(readonly window: number, readonly amountMax: number = 0) {
     this.limit = window;
   }
 
@@ -42,10 +46,12 @@ export class ReceiveCredit {
   }
   /**
    * Whether a WINDOW_UPDATE is worth a frame: a quarter of the window became free. Half would do
-   * for throughput, a quarter keeps a sender with a full window from ever waiting.
+   * for throughput, a quarter keeps a sender with a full window from ever waiting. Less is worth
+   * one too when the peer may wait for more than it has left.
    */
   get shouldUpdate(): boolean {
-    return this.consumed + this.window - this.limit >= this.window / 4;
+    const free = this.consumed + this.window - this.limit;
+    return free >= this.window / 4 || (free > 0 && this.limit - this.received < this.amountMax);
   }
   /** Moves the limit and returns it, to be announced now. */
   update(): number {

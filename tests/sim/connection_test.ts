@@ -138,6 +138,24 @@ Deno.test("NS-RU-001: messages of many packets arrive whole under loss and reord
   });
 });
 
+Deno.test("NS-RU-004: messages as large as the connection's window never wait for ever", () => {
+  simulate(19, REPLAY, (network) => {
+    // Found by the soak: what was free of the window was less than a message needs, and less than
+    // was thought worth a WINDOW_UPDATE.
+    const server = { maxDataBytes: 65_536, maxMessageBytes: 65_536 };
+    const ends = connect(network, PATH, { server });
+    for (const [i, messageBytes] of [10_000, 65_000].entries()) {
+      ends.client.add({ mode: MODE_RELIABLE_UNORDERED, total: 1, messageBytes });
+      network.wake("client");
+      runToEnd(network, ends, i + 1, network.nowUs + 5e6);
+    }
+    assert.deepEqual([...ends.server.incoming.values()].map(({ bytes }) => bytes), [
+      10_000,
+      65_000,
+    ]);
+  });
+});
+
 Deno.test("NS-BE-001: best-effort messages arrive at most once and never block", () => {
   simulate(15, REPLAY, (network) => {
     const ends = connect(network, { ...PATH, lossRate: 0.2, duplicateRate: 0.1 });

@@ -133,7 +133,14 @@ class Soak {
     const random = this.#random;
     const tasks = end.tasks!;
     tasks.refuses = () => random.chance(0.05);
-    tasks.replies = () => random.chance(0.2) ? random.below(40) : 0;
+    tasks.quitsAfter = () => random.chance(0.05) ? 1 + random.below(5) : Infinity;
+    tasks.replies = () =>
+      random.chance(0.2)
+        ? {
+          total: 1 + random.below(40),
+          resetAt: random.chance(0.1) ? random.below(40) : undefined,
+        }
+        : undefined;
     if (random.chance(0.2)) this.#readSlowly(end, 1_000 + random.below(50_000));
     const isBusy = random.chance(BUSY_SHARE);
     const list = Array.from(
@@ -265,7 +272,8 @@ class Soak {
       const { connection } = tasks;
       const { sendBytes, receiveBytes } = connection.memory();
       const streams = connection.openStreamCount;
-      const sendMax = streams * config.sendBufferBytes;
+      // A message longer than the buffer is taken when the buffer is empty.
+      const sendMax = streams * Math.max(config.sendBufferBytes, 2 * config.maxMessageBytes);
       const receiveMax = config.maxDataBytes + 2 * streams * BLOCK_BYTES + BEST_EFFORT_BYTES_MAX;
       assert.ok(sendBytes <= sendMax, `${name} holds ${sendBytes} B to send, at most ${sendMax}`);
       assert.ok(
@@ -304,7 +312,7 @@ function randomTask(random: SeededRandom, scale: number): Task {
     ? {
       mode: MODE_RELIABLE_UNORDERED,
       total: random.below(40 * scale),
-      messageBytesMax: 2 ** random.below(14),
+      messageBytesMax: 2 ** random.below(random.chance(0.2) ? 17 : 14),
       priority,
     }
     : { mode: MODE_BEST_EFFORT, total: random.below(60 * scale), priority };

@@ -29,6 +29,8 @@ export interface Task {
   priority?: number;
   /** Largest message; sizes run from 4 to this. Default 3,000, best effort 1,000. */
   messageBytesMax?: number;
+  /** Length of every message, instead. */
+  messageBytes?: number;
   /** The sender gives up once it handed over so much; in units of total. */
   resetAt?: number;
 }
@@ -48,16 +50,19 @@ export interface Incoming {
   bytes: number;
   messages: Set<number>;
   finished: boolean;
-  /** This end refused it. */
+  /** This end refused it, or does so when `readsLeft` is 0. */
   stopped: boolean;
+  readsLeft: number;
 }
 
 /** How an end behaves; all parts may be changed at any time. */
 export interface Behaviour {
   /** Whether to stop a stream of the peer when it is opened. */
   refuses: (stream: number) => boolean;
-  /** What to send back on a stream of the peer, in its units; 0: nothing. */
-  replies: (stream: number) => number;
+  /** Stops a stream once so many pieces or messages were read; Infinity: never. */
+  quitsAfter: (stream: number) => number;
+  /** What to send back on a stream of the peer. Without mode: it is the stream's. */
+  replies: (stream: number) => Omit<Task, "mode"> | undefined;
   /** Does not read when there is something, but when readSome is called. */
   isSlow: boolean;
 }
@@ -73,7 +78,8 @@ export class TaskRunner implements Behaviour {
   migrations = 0;
   pathsUsed = 0;
   refuses: (stream: number) => boolean = () => false;
-  replies: (stream: number) => number = () => 0;
+  quitsAfter: (stream: number) => number = () => Infinity;
+  replies: (stream: number) => Omit<Task, "mode"> | undefined = () => undefined;
   isSlow = false;
   readonly #waiting: Task[] = [];
   /** Streams that a slow reader has not emptied. */
@@ -160,9 +166,9 @@ export class TaskRunner implements Behaviour {
     const stopped = this.refuses(stream);
     this.#expect(stream, mode).stopped = stopped;
     if (stopped) this.connection.stop(stream, STOP_ERROR);
-    const total = this.replies(stream);
-    if (total === 0) this.connection.finish(stream);
-    else this.#start({ mode, total }, stream);
+    const reply = this.replies(stream);
+    if (reply === undefined) this.connection.finish(stream);
+    else this.#start({ ...reply, mode }, stream);
   }
 
   /** The peer answers on a stream of ours. */
@@ -178,15 +184,25 @@ export class TaskRunner implements Behaviour {
       messages: new Set<number>(),
       finished: false,
       stopped: false,
+      readsLeft: this.quitsAfter(stream),
     };
     this.incoming.set(stream, incoming);
     return incoming;
   }
 
-  /** Reads one piece or message; false: there was none. */
+  /** Reads one piece or message, and may have enough of it then; false: there was none. */
   #readOne(stream: number): boolean {
     const incoming = this.incoming.get(stream);
     if (incoming === undefined) assert.fail(`stream ${stream}: something came that nobody sent`);
+    const wasRead = this.#readInto(stream, incoming);
+    if (wasRead && --incoming.readsLeft === 0) {
+      incoming.stopped = true;
+      this.connection.stop(stream, STOP_ERROR);
+    }
+    return wasRead;
+  }
+
+  #readInto(stream: number, incoming: Incoming): boolean {
     if (incoming.mode !== MODE_RELIABLE_ORDERED) {
       const message = this.connection.readMessage(stream);
       if (message !== undefined) onMessage(stream, incoming, message);
@@ -251,7 +267,7 @@ export class TaskRunner implements Behaviour {
   #sendMessage(task: OutgoingTask): boolean {
     const bytesMax = task.messageBytesMax ?? (task.mode === MODE_BEST_EFFORT ? 1_000 : 3_000);
     const [size] = patternOf(task.stream, task.sent, 1);
-    const bytes = messageOf(task.stream, task.sent, size * bytesMax >> 8);
+    const bytes = messageOf(task.stream, task.sent, task.messageBytes ?? size * bytesMax >> 8);
     if (!this.connection.sendMessage(task.stream, bytes)) return false;
     task.sent++;
     return true;

@@ -24,7 +24,7 @@ export function randomLink(random: SeededRandom, nowUs = 0): LinkOptions {
     markAt: random.chance(0.2) ? 4 + random.below(30) : undefined,
     aqm: random.chance(0.3) ? "codel" : undefined,
     ecnField: random.chance(0.1) ? random.below(4) : undefined,
-    lossRate: sometimes(0.6, random.float() * 0.3),
+    lossRate: sometimes(0.6, random.float() * (random.chance(0.1) ? 0.6 : 0.3)),
     lossRunMax: random.chance(0.3) ? 1 + random.below(4) : undefined,
     burst: random.chance(0.2) ? { enter: 0.005, leave: 0.05 + random.float() / 2 } : undefined,
     reorderRate: sometimes(0.4, random.float() * 0.3),
