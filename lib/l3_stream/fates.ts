@@ -2,7 +2,8 @@
 import type { SentPackets } from "./sent_packets.ts";
 
 /**
- * Learns what became of the packets. Must not call into LossRecovery. Neighbouring ranges of bytes
+ * Learns what became of the packets. Must not call into LossRecovery, but for
+ * setDatagramBytes. Neighbouring ranges of bytes
  * come in one call, after the frames of the same acknowledgement or loss.
  */
 export interface RecoverySink<F> {
