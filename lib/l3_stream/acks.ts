@@ -4,6 +4,7 @@
  */
 import { NEVER } from "../base/mod.ts";
 import type { AckSource } from "./frames/ack.ts";
+import { NACK_PACKETS_MAX, NACK_RANGES_MAX } from "./frames/nack.ts";
 import { RangeSet } from "./ranges.ts";
 
 /** Ranges remembered; older ones are forgotten, their packets then count as lost to the sender. */
@@ -29,6 +30,8 @@ export class AckTracker implements AckSource {
   #unacknowledged = 0;
   #deadlineUs = NEVER;
   #repeatsLeft = 0;
+  /** When the newest packet that left a gap behind it arrived; NEVER: the gap was told of. */
+  #gapUs = NEVER;
   ect0 = 0;
   ect1 = 0;
   ce = 0;
@@ -66,6 +69,7 @@ export class AckTracker implements AckSource {
     const expected = this.#ranges.largest + 1;
     if (packetNumber >= expected) this.#largestUs = nowUs;
     this.#ranges.insert(packetNumber);
+    if (packetNumber > expected) this.#gapUs = nowUs;
     if (ecn === ECN_ECT0) this.ect0++;
     else if (ecn === ECN_ECT1) this.ect1++;
     else if (ecn === ECN_CE) this.ce++;
@@ -86,6 +90,26 @@ export class AckTracker implements AckSource {
   onRepeatedData(nowUs: number): void {
     this.#repeatsLeft = REPEATS;
     this.hurry(nowUs);
+  }
+
+  /**
+   * §5.4: packets to name in a DATA_NACK with the acknowledgement that is being written, as flat
+   * highest, lowest pairs; how many ranges. That is once for each gap, when it is max_ack_delay
+   * old: by then the packets were not just overtaken, and too few came behind them for the sender
+   * to know by itself.
+   */
+  takeMissing(ranges: number[], nowUs: number): number {
+    if (nowUs < this.#gapUs + this.maxAckDelayUs) return 0;
+    this.#gapUs = NEVER;
+    let count = 0;
+    for (let i = 1; i < this.count && count < NACK_RANGES_MAX; i++) {
+      const high = this.lowAt(i - 1) - 1;
+      if (high < this.largest - NACK_PACKETS_MAX) break; // so old that the sender knows
+      ranges[2 * count] = high;
+      ranges[2 * count + 1] = Math.max(this.highAt(i) + 1, high - NACK_PACKETS_MAX + 1);
+      count++;
+    }
+    return count;
   }
 
   /** An acknowledgement of everything left; it may be owed again when packets get lost here. */

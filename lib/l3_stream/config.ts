@@ -75,6 +75,8 @@ export interface StreamConfig {
   keepAliveMs: number;
   /** The peer's parameters must arrive within this. NS-C-002. */
   connectTimeoutMs: number;
+  /** PR: a block of messages gets its repair symbols after so long at the latest. */
+  repairDelayUs: number;
   congestion: CongestionName;
   /** Paths beside the first that the peer may have open at once (NS-PR-003); 0…PATHS_MAX. */
   maxPaths: number;
@@ -101,6 +103,8 @@ export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
   idleTimeoutMs: 60_000,
   keepAliveMs: 0,
   connectTimeoutMs: 5_000,
+  // Long enough to share repairs among packets of a busy stream, short beside a retransmission.
+  repairDelayUs: 20_000,
   congestion: "cubic",
   maxPaths: 4,
   searchMtu: true,
@@ -121,6 +125,7 @@ export function streamConfig(given: Partial<StreamConfig> = {}): StreamConfig {
   check("idleTimeoutMs", config.idleTimeoutMs, 0, u32Max);
   check("keepAliveMs", config.keepAliveMs, 0, u32Max);
   check("maxPaths", config.maxPaths, 0, PATHS_MAX);
+  check("repairDelayUs", config.repairDelayUs, 0, 10_000_000);
   check("connectTimeoutMs", config.connectTimeoutMs, 1, u32Max);
   return config;
 }

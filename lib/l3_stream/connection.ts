@@ -21,6 +21,7 @@ import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
 import { Receiver } from "./receive.ts";
 import { SentFramesSink } from "./sent_frames.ts";
 import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
+import { PROBABILITY_PPM_DEFAULT, PROBABILITY_PPM_MAX } from "./streams/pr_sender.ts";
 import {
   PENDING_OPEN,
   PENDING_STOP,
@@ -71,6 +72,9 @@ export interface ConnectionStats extends Readonly<ConnectionCounters> {
   readonly frameBytes: number;
   /** Whether packets leave with ECT(0) and the peer sees it. */
   readonly isEcnCapable: boolean;
+  /** CE marks that the peer saw and bytes that it has in flight, as it told us last. */
+  readonly peerCe: number;
+  readonly peerBytesInFlight: number;
   /** Infinity before the first sample. */
   readonly minRttUs: number;
   readonly latestRttUs: number;
@@ -194,6 +198,7 @@ export class Connection {
     if (timers.take(Timer.Close, nowUs)) return core.forgetConnection();
     if (timers.take(Timer.CloseRepeat, nowUs)) core.repeatClose();
     if (!core.isOpen) return;
+    if (timers.take(Timer.Probabilistic, nowUs)) core.onStreamDeadlines();
     if (timers.take(Timer.Connect, nowUs)) {
       const ms = core.config.connectTimeoutMs;
       return core.giveUp("CONNECT_TIMEOUT", `peer sent no parameters for ${ms} ms`);
@@ -318,14 +323,29 @@ export class Connection {
 
   // ---- application ------------------------------------------------------------------------
 
-  /** Opens a stream; its id. STREAM_LIMIT when the peer allows no more now, CLOSED. */
-  openStream(mode: Mode, priority: number = PRIORITY_DEFAULT): number {
+  /**
+   * Opens a stream; its id. `probability` (0 … 1) is what each message of a PR stream is to arrive
+   * with, both ways. STREAM_LIMIT when the peer allows no more now, INVALID_PRIORITY,
+   * INVALID_PROBABILITY, CLOSED.
+   */
+  openStream(
+    mode: Mode,
+    priority: number = PRIORITY_DEFAULT,
+    probability: number = PROBABILITY_PPM_DEFAULT / 1e6,
+  ): number {
     const core = this.#core;
     this.#mustBeOpen("open stream");
     if (!(Number.isInteger(priority) && priority >= 0 && priority <= PRIORITY_MAX)) {
       throw new NexusError(
         "INVALID_PRIORITY",
         `cannot open stream: priority is ${priority}, expected 0…${PRIORITY_MAX}`,
+      );
+    }
+    const probabilityPpm = Math.round(1e6 * probability);
+    if (!(probabilityPpm >= 1 && probabilityPpm <= PROBABILITY_PPM_MAX)) {
+      throw new NexusError(
+        "INVALID_PROBABILITY",
+        `cannot open stream: probability is ${probability}, expected 0.000001…0.999999`,
       );
     }
     if (core.table.isFull) {
@@ -335,6 +355,7 @@ export class Connection {
       );
     }
     const stream = core.table.open(mode, priority);
+    if (stream.prOut !== undefined) stream.prOut.probabilityPpm = probabilityPpm;
     core.addPending(stream, PENDING_OPEN);
     return stream.id;
   }
@@ -369,11 +390,11 @@ export class Connection {
     return bytes;
   }
 
-  /** The next message of an RU or BE stream, in the order they became whole; undefined: none now. */
+  /** The next message of a message stream, in the order they became whole; undefined: none now. */
   readMessage(stream: number): Uint8Array<ArrayBuffer> | undefined {
     const core = this.#core;
     const source = core.table.get(stream);
-    if (source?.messagesOut === undefined) return undefined;
+    if (source === undefined || source.bytesOut !== undefined) return undefined;
     source.readableTold = false;
     const message = core.takeMessage(source);
     if (message !== undefined && core.isOpen) core.checkReceive(source);
@@ -381,14 +402,15 @@ export class Connection {
   }
 
   /**
-   * Queues a message (copied) on an RU or BE stream. False: the send buffer is full, a "writable"
-   * event tells when to try again. MESSAGE_TOO_LARGE when the peer (RU) or a packet (BE) will
-   * never take it; STREAM_CLOSED, CLOSED.
+   * Queues a message (copied) on an RU, BE or PR stream. False: the send buffer is full, a
+   * "writable" event tells when to try again. MESSAGE_TOO_LARGE when the peer (RU, PR) or a packet
+   * (BE) will never take it; STREAM_CLOSED, CLOSED.
    */
   sendMessage(stream: number, bytes: Uint8Array): boolean {
     const core = this.#core;
     const target = this.#mustBeSending("send message", stream);
-    if (target.messagesOut === undefined) throw wrongMode("send message", stream, "write()");
+    const out = target.messagesOut ?? target.prOut;
+    if (out === undefined) throw wrongMode("send message", stream, "write()");
     const bytesMax = target.isBestEffort ? this.bestEffortBytesMax : core.maxMessageBytes;
     if (bytes.length > bytesMax) {
       if (target.isBestEffort || core.hasParameters) {
@@ -400,7 +422,7 @@ export class Connection {
       target.wantedBytes = bytes.length; // the peer's parameters may allow it
       return false;
     }
-    if (!target.messagesOut.enqueue(bytes)) {
+    if (!out.enqueue(bytes)) {
       target.wantedBytes = bytes.length + MESSAGE_OVERHEAD_BYTES;
       return false;
     }
@@ -413,6 +435,8 @@ export class Connection {
     const target = this.#core.table.get(stream);
     if (target === undefined || target.sendState !== SEND_OPEN || !this.#core.isOpen) return;
     target.sendState = SEND_FINISHED;
+    target.prOut?.finish();
+    this.#core.schedule(target);
     this.#core.closeWhenSent(target);
   }
 
@@ -505,7 +529,8 @@ export class Connection {
 
   /** A snapshot. */
   stats(): ConnectionStats {
-    const { counters, primary: { recovery, rtt, frameBytes, ecn } } = this.#core;
+    const { counters, primary: { recovery, rtt, frameBytes, ecn, peerCe, peerBytesInFlight } } =
+      this.#core;
     return {
       ...counters,
       packetsLost: recovery.stats.lost,
@@ -517,6 +542,8 @@ export class Connection {
       isEcnCapable: ecn.isCapable,
       srttUs: rtt.smoothedUs,
       rttVarUs: rtt.varianceUs,
+      peerCe,
+      peerBytesInFlight,
       minRttUs: rtt.minUs,
       latestRttUs: rtt.latestUs,
     };

@@ -6,7 +6,7 @@
  *   init → established → closing → closed
  *     └─────────┴────────────────────┘ (nobody there to say goodbye to)
  */
-import { fromUtf8, NexusError, type RandomFill, utf8 } from "../base/mod.ts";
+import { fromUtf8, NEVER, NexusError, type RandomFill, utf8 } from "../base/mod.ts";
 import {
   CloseReason,
   closeReasonName,
@@ -20,6 +20,7 @@ import {
   streamConfig,
 } from "./config.ts";
 import { EventQueue } from "./events.ts";
+import { type ErasureCodec, portableErasureCodec } from "./fec/erasure_codec.ts";
 import { ReceiveCredit, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
@@ -28,6 +29,7 @@ import { Path } from "./path.ts";
 import { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
 import { BlockPool, type BlockSource } from "./streams/blocks.ts";
+import { PrShared } from "./streams/pr_shared.ts";
 import { Scheduler } from "./streams/scheduler.ts";
 import {
   PENDING_CLOSE,
@@ -71,6 +73,8 @@ export interface ConnectionOptions {
   config?: Partial<StreamConfig>;
   /** Memory of send buffers; may serve many connections. Default: a pool of its own. */
   blocks?: BlockSource;
+  /** Who computes the repair symbols of PR. Default: the portable codec. */
+  erasureCodec?: ErasureCodec;
 }
 
 export type ConnectionState = "init" | "established" | "closing" | "closed";
@@ -79,6 +83,8 @@ export type ConnectionState = "init" | "established" | "closing" | "closed";
 const CLOSE_PTOS = 3;
 /** Room for an ACK with all its ranges and a control frame must be there. */
 const FRAME_BYTES_MIN = 576;
+/** Kept for PR at least, whatever the windows: less could not repair even one busy stream. */
+const PR_HELD_BYTES_MIN = 2 ** 20;
 /** Frames kept back under the AEAD limit to say goodbye with. */
 export const AEAD_RESERVE = 64;
 /**
@@ -102,7 +108,7 @@ export class ConnectionCounters {
   bytesRetransmitted = 0;
   /** Frames that did not open, were replayed, or came when nothing was expected. */
   framesDropped = 0;
-  /** Best-effort messages thrown away at this end. */
+  /** BE and PR messages thrown away at this end. */
   messagesDropped = 0;
 }
 
@@ -120,6 +126,9 @@ export class ConnectionCore {
   readonly scheduler = new Scheduler();
   /** Streams with control frames to send. */
   readonly controlQueue = new Set<Stream>();
+  /** PR streams with a deadline, and those with a report to send. */
+  readonly timed = new Set<Stream>();
+  readonly reports = new Set<Stream>();
   readonly events = new EventQueue();
   readonly counters = new ConnectionCounters();
   /** Parse target of the receive path. */
@@ -141,9 +150,10 @@ export class ConnectionCore {
   /** Forgotten streams to tell the opener about: those to send, and all it does not know yet. */
   readonly closeAcks = new Set<number>();
   readonly closeAcksUnacked = new Set<number>();
-  /** Messages that wait to be read, and how many of them are best-effort ones. */
+  /** Messages that wait to be read, how many of them came without credit, and their bytes. */
   queuedMessages = 0;
-  queuedBestEffort = 0;
+  queuedUnreliable = 0;
+  queuedUnreliableBytes = 0;
   /** RU messages that have arrived in part, over all streams. */
   partialMessages = 0;
 
@@ -182,6 +192,11 @@ export class ConnectionCore {
       receiveMessages: config.streamMessages,
       sendBytes: STREAM_WINDOW_MIN,
       sendMessages: STREAM_MESSAGES_MIN,
+      probabilistic: new PrShared(
+        options.erasureCodec ?? portableErasureCodec,
+        Math.max(config.maxDataBytes, PR_HELD_BYTES_MIN),
+        config.repairDelayUs,
+      ),
     };
     this.table = new StreamTable(side, MAX_STREAMS_MIN, config.maxStreams, this.limits);
     this.timers.set(Timer.Connect, nowUs + config.connectTimeoutMs * 1_000);
@@ -377,7 +392,7 @@ export class ConnectionCore {
   resetSend(stream: Stream, error: number): void {
     if (stream.sendState !== SEND_OPEN && stream.sendState !== SEND_FINISHED) return;
     // §5.3: bytes that the connection's credit counted, so that both ends count the same.
-    stream.resetSize = stream.bytesOut?.sent ?? stream.messagesOut!.begunBytes;
+    stream.resetSize = stream.bytesOut?.sent ?? stream.messagesOut?.begunBytes ?? 0;
     stream.resetError = error;
     stream.sendState = SEND_RESET;
     stream.clearSend();
@@ -403,6 +418,7 @@ export class ConnectionCore {
     const isOver = stream.receiveState === RECEIVE_ENDED || stream.receiveState === RECEIVE_RESET;
     if (isOver && stream.allTaken) {
       stream.receiveState = RECEIVE_DONE;
+      stream.prIn?.clear();
       this.checkForget(stream);
     }
   }
@@ -415,6 +431,8 @@ export class ConnectionCore {
     this.table.forget(stream);
     this.scheduler.forget(stream);
     this.controlQueue.delete(stream);
+    this.timed.delete(stream);
+    this.reports.delete(stream);
     this.events.push({ type: "streamClosed", stream: stream.id });
     if (stream.isLocal) return;
     this.closeAcks.add(stream.id);
@@ -431,6 +449,36 @@ export class ConnectionCore {
     if (free < stream.wantedBytes && stream.bufferedBytes > 0) return;
     stream.wantedBytes = 0;
     this.events.push({ type: "writable", stream: stream.id });
+  }
+
+  /** Sees to it that a PR stream's deadline is kept. */
+  watch(stream: Stream): void {
+    const { deadlineUs } = stream;
+    if (deadlineUs === NEVER) return;
+    this.timed.add(stream);
+    if (deadlineUs < this.timers.at(Timer.Probabilistic)) {
+      this.timers.set(Timer.Probabilistic, deadlineUs);
+    }
+  }
+
+  /** Timer.Probabilistic is due. */
+  onStreamDeadlines(): void {
+    for (const stream of [...this.timed]) {
+      stream.prOut!.flush(this.nowUs);
+      this.schedule(stream);
+      this.closeWhenSent(stream);
+      if (stream.prIn!.lingerUs <= this.nowUs) this.endLinger(stream);
+      this.timed.delete(stream);
+      this.watch(stream);
+    }
+  }
+
+  /** What of a PR stream has not arrived by now never will. */
+  endLinger(stream: Stream): void {
+    if (stream.prIn === undefined) return;
+    stream.prIn.isOver = true;
+    stream.prIn.lingerUs = NEVER;
+    this.checkReceive(stream);
   }
 
   // ---- credit -----------------------------------------------------------------------------
@@ -474,8 +522,9 @@ export class ConnectionCore {
     const message = stream.inbox.shift();
     if (message === undefined) return undefined;
     this.queuedMessages--;
-    if (stream.isBestEffort) {
-      this.queuedBestEffort--;
+    if (stream.isUnreliable) {
+      this.queuedUnreliable--;
+      this.queuedUnreliableBytes -= message.length;
     } else if (this.isOpen) {
       this.consumeStream(stream, 1);
       this.consumeConnection(message.length);

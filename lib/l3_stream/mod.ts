@@ -26,10 +26,12 @@ export {
   CODE_SYMBOLS_MAX,
   type ErasureCodec,
   PortableErasureCodec,
+  portableErasureCodec,
 } from "./fec/erasure_codec.ts";
 export {
   type Mode,
   MODE_BEST_EFFORT,
+  MODE_PROBABILISTIC,
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
   PRIORITY_MAX,

@@ -68,6 +68,12 @@ export class Path {
   ptosUnanswered = 0;
   /** Packets sent since the last ack-eliciting one. */
   acksAlone = 0;
+  /** What the peer's last CONGESTION said: CE marks that it saw, bytes that it has in flight. */
+  peerCe = 0;
+  peerBytesInFlight = 0;
+  /** CE marks that our last CONGESTION told of, and when it left. */
+  toldCe = 0;
+  toldCeUs = -Infinity;
   /** When to send the packet that pacing held back. */
   pacingUs = NEVER;
 

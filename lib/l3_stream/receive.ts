@@ -18,12 +18,15 @@ import {
 import { equalBytes } from "../base/mod.ts";
 import type { ConnectionCore } from "./core.ts";
 import {
+  CONGESTION,
   CONN_ACCEPT,
   CONN_CLOSE,
   CONN_CLOSE_ACK,
   CONN_INIT,
   DATA,
   DATA_ACK,
+  DATA_NACK,
+  FEC,
   type Frame,
   isAckEliciting,
   MALFORMED,
@@ -37,6 +40,7 @@ import {
   PATH_RESPONSE,
   PING,
   PONG,
+  RECEIVER_REPORT,
   STREAM_ACK,
   STREAM_CLOSE,
   STREAM_CLOSE_ACK,
@@ -112,7 +116,7 @@ export class Receiver {
       if (isAckEliciting(frame.type)) ackEliciting = true;
       if (!isProbingFrame(frame.type)) isProbing = false;
       if (frame.type === CONN_INIT || frame.type === CONN_ACCEPT) isHurried = true;
-      if (this.#onFrame(frame, bytes) === REFUSED) return;
+      if (this.#onFrame(frame, bytes, view) === REFUSED) return;
       if (!core.isOpen) return;
     }
     if (peer !== path.peer || path.validation !== undefined) {
@@ -134,15 +138,25 @@ export class Receiver {
     }
   }
 
-  #onFrame(frame: Frame, bytes: Uint8Array): number {
+  #onFrame(frame: Frame, bytes: Uint8Array, view: DataView): number {
     const core = this.#core;
     switch (frame.type) {
       case DATA:
         return this.#streams.onData(frame, bytes);
       case MESSAGE:
-        return this.#streams.onMessage(frame, bytes);
+        return this.#streams.onMessage(frame, bytes, view);
+      case FEC:
+        return this.#streams.onFec(frame, bytes);
+      case RECEIVER_REPORT:
+        return this.#streams.onReport(frame);
       case DATA_ACK:
         return this.#onAck(frame);
+      case DATA_NACK:
+        return this.#onNack(frame);
+      case CONGESTION:
+        this.#path.peerCe = Math.max(this.#path.peerCe, frame.ce);
+        this.#path.peerBytesInFlight = frame.bytesInFlight;
+        return TAKEN;
       case WINDOW_UPDATE:
         return this.#onWindowUpdate(frame);
       case STREAM_OPEN:
@@ -290,6 +304,15 @@ export class Receiver {
     path.ecn.onAck(frame, frame.largest > largestBefore);
     path.ptosUnanswered = 0;
     if (path.recovery.ptoCount === 0) path.probes = 0;
+    return TAKEN;
+  }
+
+  /** Ranges from the oldest to the newest, as repairs only go forward. */
+  #onNack({ ranges }: Frame): number {
+    this.#sink.path = this.#path;
+    for (let i = ranges.length - 2; i >= 0; i -= 2) {
+      this.#path.recovery.onNack(ranges[i + 1], ranges[i], this.#sink);
+    }
     return TAKEN;
   }
 

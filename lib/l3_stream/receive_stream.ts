@@ -8,6 +8,7 @@ import {
   type Frame,
   type Mode,
   MODE_BEST_EFFORT,
+  MODE_PROBABILISTIC,
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
 } from "./frames/mod.ts";
@@ -17,6 +18,8 @@ import {
   PART_KNOWN,
   PART_REFUSED,
 } from "./streams/message_receiver.ts";
+import { SYMBOL_CONTRADICTS, SYMBOL_TOO_LARGE } from "./streams/pr_receiver.ts";
+import { PROBABILITY_PPM_MAX, REPORT_IMPOSSIBLE } from "./streams/pr_sender.ts";
 import {
   PENDING_OPEN_ACK,
   PENDING_STOP,
@@ -34,8 +37,9 @@ import { ID_FORGOTTEN, ID_LIVE, ID_UNSEEN } from "./streams/table.ts";
 const PARTIAL_MESSAGES_MAX = 16_384;
 /** Message events that the application has not taken. */
 const QUEUED_MESSAGES_MAX = 65_536;
-/** Best-effort messages that the application has not taken; more are thrown away. */
-const QUEUED_BEST_EFFORT_MAX = 1_024;
+/** BE and PR messages that the application has not taken; more are thrown away. */
+const QUEUED_UNRELIABLE_MAX = 1_024;
+const QUEUED_UNRELIABLE_BYTES_MAX = 4 * 2 ** 20;
 
 /** A frame was taken, or ignored for good. */
 export const TAKEN = 0;
@@ -96,7 +100,12 @@ export class StreamFrames {
   onStreamOpen(frame: Frame): number {
     const core = this.#core;
     if (!isMode(frame.mode)) {
-      return this.#violation(CloseReason.FRAME_ENCODING, `mode is ${frame.mode}, expected 1…3`);
+      return this.#violation(CloseReason.FRAME_ENCODING, `mode is ${frame.mode}, expected 1…4`);
+    }
+    const isPr = frame.mode === MODE_PROBABILISTIC;
+    if (isPr && !(frame.limit >= 1 && frame.limit <= PROBABILITY_PPM_MAX)) {
+      const why = `probability is ${frame.limit}, expected 1…${PROBABILITY_PPM_MAX} millionths`;
+      return this.#violation(CloseReason.FRAME_ENCODING, why);
     }
     if (core.table.meaning(frame.stream) === ID_LIVE && core.table.get(frame.stream)!.isLocal) {
       return this.#violation(CloseReason.STREAM_STATE, `stream ${frame.stream} is ours`);
@@ -104,7 +113,8 @@ export class StreamFrames {
     const stream = this.#opened(frame, frame.mode, frame.priority);
     if (stream === undefined) return TAKEN;
     stream.priority = frame.priority;
-    core.raiseStreamLimit(stream, frame.limit);
+    if (stream.prOut !== undefined) stream.prOut.probabilityPpm = frame.limit;
+    else core.raiseStreamLimit(stream, frame.limit);
     core.addPending(stream, PENDING_OPEN_ACK);
     return TAKEN;
   }
@@ -154,8 +164,9 @@ export class StreamFrames {
     return false;
   }
 
-  onMessage(frame: Frame, bytes: Uint8Array): number {
+  onMessage(frame: Frame, bytes: Uint8Array, view: DataView): number {
     if (frame.mode === MODE_BEST_EFFORT) return this.#onBestEffort(frame, bytes);
+    if (frame.mode === MODE_PROBABILISTIC) return this.#onSymbol(frame, bytes, view);
     if (frame.mode !== MODE_RELIABLE_UNORDERED) {
       return this.#violation(CloseReason.FRAME_ENCODING, `message mode is ${frame.mode}`);
     }
@@ -216,20 +227,81 @@ export class StreamFrames {
   }
 
   #onBestEffort(frame: Frame, bytes: Uint8Array): number {
-    const core = this.#core;
     const stream = this.#opened(frame, MODE_BEST_EFFORT, 0);
     if (stream === undefined) return TAKEN;
     if (frame.offset !== 0 || frame.dataLength !== frame.total) {
       return this.#violation(CloseReason.PROTOCOL_VIOLATION, "best-effort message is cut");
     }
     if (stream.receiveState !== RECEIVE_OPEN || stream.stopped) return TAKEN;
-    if (core.queuedBestEffort >= QUEUED_BEST_EFFORT_MAX) {
+    const message = bytes.slice(frame.dataAt, frame.dataAt + frame.dataLength);
+    this.#queueUnreliable(stream, message as Uint8Array<ArrayBuffer>);
+    return TAKEN;
+  }
+
+  /** Nobody holds the sender back, so what nobody reads is dropped. */
+  #queueUnreliable(stream: Stream, message: Uint8Array<ArrayBuffer>): void {
+    const core = this.#core;
+    const isFull = core.queuedUnreliable >= QUEUED_UNRELIABLE_MAX ||
+      core.queuedUnreliableBytes + message.length > QUEUED_UNRELIABLE_BYTES_MAX;
+    if (isFull && core.queuedUnreliable > 0) {
       core.counters.messagesDropped++;
+      return;
+    }
+    core.queuedUnreliable++;
+    core.queuedUnreliableBytes += message.length;
+    core.queueMessage(stream, message);
+  }
+
+  #onSymbol(frame: Frame, bytes: Uint8Array, view: DataView): number {
+    const stream = this.#opened(frame, MODE_PROBABILISTIC, 0);
+    if (stream === undefined || stream.receiveState !== RECEIVE_OPEN || stream.stopped) {
       return TAKEN;
     }
-    core.queuedBestEffort++;
-    const message = bytes.slice(frame.dataAt, frame.dataAt + frame.dataLength);
-    core.queueMessage(stream, message as Uint8Array<ArrayBuffer>);
+    const { symbol, dataAt, dataLength } = frame;
+    const totalMax = this.#core.config.maxMessageBytes;
+    const result = stream.prIn!.onSource(symbol, bytes, view, dataAt, dataLength, totalMax);
+    return this.#afterSymbol(stream, result);
+  }
+
+  onFec(frame: Frame, bytes: Uint8Array): number {
+    const stream = this.#opened(frame, MODE_PROBABILISTIC, 0);
+    if (stream === undefined || stream.receiveState !== RECEIVE_OPEN || stream.stopped) {
+      return TAKEN;
+    }
+    const result = stream.prIn!.onRepair(frame, bytes, this.#core.config.maxMessageBytes);
+    return this.#afterSymbol(stream, result);
+  }
+
+  #afterSymbol(stream: Stream, result: number): number {
+    const core = this.#core;
+    const receiver = stream.prIn!;
+    if (result === SYMBOL_CONTRADICTS || result === SYMBOL_TOO_LARGE) {
+      const why = result === SYMBOL_TOO_LARGE
+        ? `message of stream ${stream.id} is longer than ${core.config.maxMessageBytes} bytes`
+        : `symbols of stream ${stream.id} contradict each other`;
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
+    }
+    if (stream.finalSize >= 0 && receiver.highest > stream.finalSize) {
+      const why = `stream ${stream.id} goes past its ${stream.finalSize} messages`;
+      return this.#violation(CloseReason.FINAL_SIZE, why);
+    }
+    for (const message of receiver.completed) this.#queueUnreliable(stream, message);
+    receiver.completed.length = 0;
+    if (receiver.takeReport(core.nowUs)) core.reports.add(stream);
+    core.checkReceive(stream);
+    return TAKEN;
+  }
+
+  onReport(frame: Frame): number {
+    const stream = this.#known(frame);
+    if (stream === undefined) return TAKEN;
+    if (stream.prOut === undefined) {
+      return this.#violation(CloseReason.STREAM_STATE, `stream ${frame.stream} has another mode`);
+    }
+    if (stream.prOut.onReport(frame.counts) === REPORT_IMPOSSIBLE) {
+      const why = `report of stream ${frame.stream} counts symbols that were never sent`;
+      return this.#violation(CloseReason.PROTOCOL_VIOLATION, why);
+    }
     return TAKEN;
   }
 
@@ -238,15 +310,20 @@ export class StreamFrames {
     const stream = this.#known(frame);
     if (stream === undefined) return TAKEN;
     if (stream.receiveState === RECEIVE_RESET || stream.receiveState === RECEIVE_DONE) return TAKEN;
-    const seen = stream.bytesIn?.highest ?? stream.messagesIn?.highest ?? 0;
+    const seen = stream.bytesIn?.highest ?? stream.messagesIn?.highest ?? stream.prIn?.highest ?? 0;
     const isOther = stream.finalSize >= 0 && stream.finalSize !== frame.finalSize;
     if (isOther || frame.finalSize < seen) {
       const why = `final size of stream ${stream.id} is ${frame.finalSize}, ${seen} was seen`;
       return this.#violation(CloseReason.FINAL_SIZE, why);
     }
-    if (!stream.isBestEffort && frame.finalSize > stream.receiveCredit.limit) {
+    if (!stream.isUnreliable && frame.finalSize > stream.receiveCredit.limit) {
       const why = `final size of stream ${stream.id} is above its limit`;
       return this.#violation(CloseReason.FLOW_CONTROL, why);
+    }
+    if (stream.prIn !== undefined && stream.finalSize < 0) {
+      // Symbols that were sent before may have been overtaken.
+      stream.prIn.lingerUs = core.nowUs + core.primary.recovery.ptoUs();
+      core.watch(stream);
     }
     stream.finalSize = frame.finalSize;
     stream.pending &= ~PENDING_WINDOW;
@@ -265,7 +342,7 @@ export class StreamFrames {
     if (stream.receiveState !== RECEIVE_OPEN) {
       if (bytesIn === undefined || !isOther) return TAKEN;
     }
-    if (isOther || frame.finalSize < counted || stream.isBestEffort && frame.finalSize !== 0) {
+    if (isOther || frame.finalSize < counted || stream.isUnreliable && frame.finalSize !== 0) {
       const why = `stream ${stream.id} is reset at ${frame.finalSize}, ${counted} was counted`;
       return this.#violation(CloseReason.FINAL_SIZE, why);
     }
@@ -293,6 +370,7 @@ export class StreamFrames {
     const core = this.#core;
     const stream = this.#known(frame);
     if (stream === undefined) return TAKEN;
+    if (stream.finalSize >= 0) core.endLinger(stream);
     // §5.3: the acceptor has everything of ours, and our acknowledgements of everything of its.
     const isPremature = !stream.isLocal || stream.sendState === SEND_OPEN || !stream.allSent ||
       stream.receiveState === RECEIVE_OPEN;
@@ -328,5 +406,5 @@ export class StreamFrames {
 
 function isMode(mode: number): mode is Mode {
   return mode === MODE_RELIABLE_ORDERED || mode === MODE_RELIABLE_UNORDERED ||
-    mode === MODE_BEST_EFFORT;
+    mode === MODE_BEST_EFFORT || mode === MODE_PROBABILISTIC;
 }

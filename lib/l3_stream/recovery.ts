@@ -111,6 +111,8 @@ export class LossRecovery<F> {
   /** Sum of CE marks the peer reported. */
   #ce = 0;
   readonly #lossRun = new LossRun();
+  /** Packets below this were repeated for a DATA_NACK, or need not be. */
+  #nackedBelow = 0;
   /** The current congestion event, for undoing it. */
   #episode = 0;
   #episodeLost = 0;
@@ -361,6 +363,26 @@ export class LossRecovery<F> {
       at = this.#packets.living(at + 1);
     }
     this.#fates.flushLost(sink);
+  }
+
+  /**
+   * The peer misses packets low … high (§5.4). What they carried is to be sent again, once and only
+   * where a later packet was acknowledged; for everything else they stay in flight: whether they are
+   * lost, and what that says about the network, is decided as if nobody had said anything.
+   */
+  onNack(low: number, high: number, sink: RecoverySink<F>): void {
+    low = Math.max(low, this.#nackedBelow);
+    high = Math.min(high, this.#largestAcked - 1);
+    if (low > high) return;
+    let at = this.#packets.living(Math.max(this.#packets.search(low), this.#packets.flight));
+    while (at < this.#packets.tail && this.#packets.packetNumber(at) <= high) {
+      const frames = this.#packets.frames(at);
+      if (frames !== undefined) sink.onRepeat?.(frames);
+      else this.#fates.lost(at, sink);
+      at = this.#packets.living(at + 1);
+    }
+    this.#fates.flushLost(sink);
+    this.#nackedBelow = high + 1;
   }
 
   #touchesSkipped({ ranges, rangeCount }: Acknowledgement): boolean {

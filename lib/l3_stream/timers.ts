@@ -13,10 +13,12 @@ export const Timer = {
   CloseRepeat: 3,
   /** … forget a connection that is closing. */
   Close: 4,
+  /** … end a block or the lingering of a PR stream. */
+  Probabilistic: 5,
 } as const;
 export type Timer = (typeof Timer)[keyof typeof Timer];
 
-const TIMERS = 5;
+const TIMERS = 6;
 
 /** Deadline of each timer, NEVER when it is not set. */
 export class TimerTable {

@@ -29,24 +29,31 @@ import {
   appendAck,
   appendClose,
   appendCloseAck,
+  appendCongestion,
   appendDataHead,
+  appendFecHead,
   appendMessageHead,
+  appendNack,
   appendParameters,
   appendPath,
   appendPathClose,
   appendPathOpen,
   appendPing,
+  appendReport,
   appendStreamAck,
   appendStreamClose,
   appendStreamCloseAck,
   appendStreamOpen,
   appendStreamReset,
   appendStreamStop,
+  appendSymbolHead,
   appendWindowUpdate,
+  CONGESTION_BYTES,
   CONN_ACCEPT,
   CONN_INIT,
   DATA_HEAD_BYTES,
   DATA_LENGTH_MAX,
+  nackBytes,
   PADDING,
   Parameters,
   PARAMETERS_BYTES,
@@ -57,6 +64,7 @@ import {
   PING,
   PONG,
   PROBE_BYTES,
+  REPORT_BYTES,
   STREAM_ACK_BYTES,
   STREAM_CLOSE_ACK_BYTES,
   STREAM_CLOSE_BYTES,
@@ -78,6 +86,7 @@ import {
   SENT_PATH,
   type SentFrames,
 } from "./sent_frames.ts";
+import type { PrSender } from "./streams/pr_sender.ts";
 import {
   PENDING_CLOSE,
   PENDING_OPEN,
@@ -118,6 +127,8 @@ export class Transmitter {
   #dataLength = 0;
   #ackEliciting = false;
   #hasAck = false;
+  /** Ranges of a DATA_NACK. */
+  readonly #missing: number[] = [];
   /** The packet says nothing about congestion: it is a path MTU probe or goes elsewhere. */
   #isProbe = false;
 
@@ -264,6 +275,7 @@ export class Transmitter {
     if (!maySend && !mustAck) return;
     // A probe repeats the newest acknowledgement: the last one may be what was lost.
     if (mustAck || path.acks.owed || path.probes > 0) this.#writeAck();
+    if (this.#hasAck && this.#core.reports.size > 0) this.#writeReports();
     if (maySend) {
       this.#writeFrames(start);
       if (path.probes > 0) {
@@ -315,6 +327,23 @@ export class Transmitter {
     this.#at = appendAck(this.#view, this.#at, this.#end, acks, delayUs);
     this.#sent.push(SENT_ACK, acks.largest);
     this.#hasAck = true;
+    const missing = acks.takeMissing(this.#missing, this.#core.nowUs);
+    if (missing > 0 && this.#fits(nackBytes(missing))) {
+      this.#at = appendNack(this.#view, this.#at, this.#missing, missing);
+    }
+    this.#writeCongestion();
+  }
+
+  /** §5.4: with an acknowledgement, when packets were marked since, at most once a round trip. */
+  #writeCongestion(): void {
+    const { nowUs } = this.#core;
+    const path = this.#path;
+    const { ce } = path.acks;
+    if (ce <= path.toldCe || nowUs < path.toldCeUs + path.rtt.smoothedUs) return;
+    if (!this.#fits(CONGESTION_BYTES)) return;
+    this.#at = appendCongestion(this.#view, this.#at, ce, path.recovery.bytesInFlight);
+    path.toldCe = ce;
+    path.toldCeUs = nowUs;
   }
 
   #writeFrames(start: number): void {
@@ -431,8 +460,8 @@ export class Transmitter {
     const view = this.#view;
     stream.pending = 0;
     if ((pending & PENDING_OPEN) !== 0) {
-      const { limit } = stream.receiveCredit;
-      this.#at = appendStreamOpen(view, this.#at, id, stream.mode, stream.priority, limit);
+      const window = stream.openWindow;
+      this.#at = appendStreamOpen(view, this.#at, id, stream.mode, stream.priority, window);
       stream.openPacket = this.#path.numbers.next;
       this.#sentControl(id, PENDING_OPEN);
     }
@@ -470,7 +499,12 @@ export class Transmitter {
     while (this.#fits(STREAM_ROOM_MIN)) {
       const stream = scheduler.pop();
       if (stream === undefined) return;
-      if (!this.#writeDataOf(stream)) {
+      if (stream.prOut !== undefined) {
+        if (!this.#writeSymbol(stream, stream.prOut, start)) {
+          scheduler.unpop(stream);
+          return;
+        }
+      } else if (!this.#writeDataOf(stream)) {
         if (stream.messagesOut?.needsRoom && !this.#makeRoom(stream, start)) return;
       }
       this.#core.closeWhenSent(stream);
@@ -551,6 +585,56 @@ export class Transmitter {
     stream.messagesOut!.dropFirst();
     core.counters.messagesDropped++;
     return true;
+  }
+
+  // ---- probabilistic streams --------------------------------------------------------------
+
+  /** Writes a symbol; false: not into this packet. */
+  #writeSymbol(stream: Stream, sender: PrSender, start: number): boolean {
+    const core = this.#core;
+    const packetNumber = this.#path.numbers.next;
+    if (sender.lastPacket === packetNumber) return false;
+    const roomMax = this.#end - start;
+    if (!sender.pick(this.#end - this.#at, roomMax, core.nowUs)) {
+      if (!sender.needsRoom) return true; // what was to be sent is not wanted any more
+      if (this.#ackEliciting) return false;
+      this.#at = start; // without the acknowledgement, which gets a packet of its own
+      this.#sent.length = 0;
+      this.#hasAck = false;
+      if (!sender.pick(roomMax, roomMax, core.nowUs)) {
+        // A probe has the base size, the next packet may be larger. Else the path has shrunk.
+        if (this.#path.probes === 0) sender.dropRepairs();
+        return false;
+      }
+    }
+    this.#at = sender.isRepair
+      ? appendFecHead(
+        this.#view,
+        this.#at,
+        stream.id,
+        sender.symbol,
+        sender.sourceCount,
+        sender.repair,
+        sender.length,
+      )
+      : appendSymbolHead(this.#view, this.#at, stream.id, sender.symbol);
+    sender.copyPicked(this.#bytes, this.#at);
+    this.#at += sender.length;
+    sender.lastPacket = packetNumber;
+    this.#ackEliciting = true;
+    core.watch(stream);
+    core.tellWritable(stream);
+    return true;
+  }
+
+  /** Reports ride with acknowledgements; a lost one is made up for by the next. */
+  #writeReports(): void {
+    const { reports } = this.#core;
+    for (const stream of reports) {
+      if (!this.#fits(REPORT_BYTES)) return;
+      reports.delete(stream);
+      this.#at = appendReport(this.#view, this.#at, stream.id, stream.prIn!.counts);
+    }
   }
 
   // ---- sealing ----------------------------------------------------------------------------

@@ -661,7 +661,7 @@ class Connection {
       const r = new Reader(payload);
       while (r.left > 0 && !this.closed) {
         const type = r.u8();
-        if (![0, 3, 4, 0x20].includes(type)) eliciting = true;
+        if (![0, 3, 4, 0x20, 0x21, 0x23, 0x40].includes(type)) eliciting = true;
         if (type === 2) atOnce = true;
         this.frame(type, r);
       }
@@ -693,6 +693,10 @@ class Connection {
         return void r.take(8);
       case 0x20:
         return this.acked(r);
+      case 0x21: // DATA_NACK: a hint; our own loss detection brings everything
+        return void r.take(9 * r.u8());
+      case 0x40: // CONGESTION: for the information of operators
+        return void r.take(16);
       case 0x30:
         return void this.reply(cat(u8(0x31), r.take(8)));
       case 0x31:

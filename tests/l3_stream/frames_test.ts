@@ -48,6 +48,18 @@ function describe(frame: f.Frame, bytes: Uint8Array): Fields {
       return { type, stream };
     case f.STREAM_STOP:
       return { type, stream, error: frame.error };
+    case f.FEC: {
+      const { symbol, sourceCount, repair } = frame;
+      return { type, stream, symbol, sourceCount, repair, data: toHex(data) };
+    }
+    case f.RECEIVER_REPORT:
+      return { type, stream, ...frame.counts };
+    case f.CONGESTION:
+      return { type, ce: frame.ce, bytesInFlight: frame.bytesInFlight };
+    case f.DATA_NACK: {
+      const [a, b, ...rest] = frame.ranges;
+      return { type, ranges: [[a, b], rest] };
+    }
     case f.DATA_ACK: {
       const ranges = [];
       for (let i = 0; i < frame.ranges.length; i += 2) {
@@ -67,7 +79,8 @@ function describe(frame: f.Frame, bytes: Uint8Array): Fields {
     case f.DATA:
       return { type, stream, offset: frame.offset, data: toHex(data) };
     case f.MESSAGE: {
-      const { mode, message, total, offset } = frame;
+      const { mode, message, total, offset, symbol } = frame;
+      if (mode === f.MODE_PROBABILISTIC) return { type, mode, stream, symbol, data: toHex(data) };
       return { type, mode, stream, message, total, offset, data: toHex(data) };
     }
     default:
@@ -130,7 +143,25 @@ function append(v: any, bytes: Uint8Array, view: DataView): number {
       bytes.set(data, at);
       return at + data.length;
     }
+    case f.FEC: {
+      const { stream, symbol, sourceCount, repair } = v;
+      const at = f.appendFecHead(view, 0, stream, symbol, sourceCount, repair, data.length);
+      bytes.set(data, at);
+      return at + data.length;
+    }
+    case f.RECEIVER_REPORT:
+      return f.appendReport(view, 0, v.stream, v);
+    case f.CONGESTION:
+      return f.appendCongestion(view, 0, v.ce, v.bytesInFlight);
+    case f.DATA_NACK:
+      return f.appendNack(view, 0, v.ranges.flat(), v.ranges.length);
     case f.MESSAGE: {
+      if (v.mode === f.MODE_PROBABILISTIC) {
+        const at = f.appendSymbolHead(view, 0, v.stream, v.symbol);
+        view.setUint16(at, data.length);
+        bytes.set(data, at + 2);
+        return at + 2 + data.length;
+      }
       const at = f.appendMessageHead(
         view,
         0,
@@ -179,29 +210,12 @@ Deno.test("frames: every golden vector is written byte for byte", () => {
 
 Deno.test("frames: every frame type of the protocol has a golden vector", () => {
   const seen = new Set(vectors.frames.map(({ frame }) => frame.type));
-  const types = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    0x10,
-    0x11,
-    0x12,
-    0x13,
-    0x14,
-    0x15,
-    0x20,
-    0x22,
-    0x30,
-    0x31,
-  ];
-  assert.deepEqual([...seen].sort((a, b) => a - b), [...types, 0x50, 0x51]);
+  const connection = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15];
+  const feedback = [0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x40];
+  assert.deepEqual(
+    [...seen].sort((a, b) => a - b),
+    [...connection, ...feedback, 0x50, 0x51, 0x52],
+  );
 });
 
 Deno.test("frames: malformed vectors are refused", () => {
@@ -219,9 +233,15 @@ Deno.test("frames: every proper prefix of a golden vector is refused", () => {
   }
 });
 
-Deno.test("frames: acknowledgement, padding and goodbyes do not ask for an acknowledgement", () => {
+Deno.test("frames: feedback, padding and goodbyes do not ask for an acknowledgement", () => {
   const silent = vectors.frames.map(({ frame }) => frame.type).filter((t) => !f.isAckEliciting(t));
-  assert.deepEqual([...new Set(silent)], [f.PADDING, f.CONN_CLOSE, f.CONN_CLOSE_ACK, f.DATA_ACK]);
+  const feedback = [f.DATA_ACK, f.RECEIVER_REPORT, f.DATA_NACK, f.CONGESTION];
+  assert.deepEqual([...new Set(silent)], [
+    f.PADDING,
+    f.CONN_CLOSE,
+    f.CONN_CLOSE_ACK,
+    ...feedback,
+  ]);
 });
 
 Deno.test("frames: an acknowledgement keeps the highest ranges when room is short", () => {
@@ -275,6 +295,7 @@ Deno.test("frames: fuzzed bytes parse inside their bounds or are refused, and ne
       assert.ok(next > 0 && next <= bytes.length);
       assert.ok(frame.dataAt + frame.dataLength <= bytes.length);
       const numbers = [frame.limit, frame.finalSize, frame.offset, frame.message, frame.id];
+      numbers.push(frame.symbol, frame.ce, frame.bytesInFlight, ...Object.values(frame.counts));
       assert.ok([...numbers, ...frame.ranges].every((n) => Number.isSafeInteger(n) && n >= 0));
     }),
     { numRuns: 5_000 },

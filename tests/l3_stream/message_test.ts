@@ -180,7 +180,7 @@ for (
         total: 2,
       }),
     ],
-    ["a reserved mode", "FRAME_ENCODING", wire.message(1, 0, pattern(1), { mode: 4 })],
+    ["a reserved mode", "FRAME_ENCODING", wire.message(1, 0, pattern(1), { mode: 5 })],
     [
       "a mode that changes",
       "STREAM_STATE",

@@ -184,7 +184,7 @@ Deno.test("streams: STREAM_CLOSE_ACK before both ends are over is a STREAM_STATE
 });
 
 Deno.test("streams: STREAM_OPEN with a mode of the future closes with FRAME_ENCODING", () => {
-  for (const mode of [0, 4, 255]) {
+  for (const mode of [0, 5, 255]) {
     const peer = new ScriptedPeer().establish();
     peer.send(wire.open(1, mode));
     assert.equal(peer.closeReason(), CloseReason.FRAME_ENCODING);

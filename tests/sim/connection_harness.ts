@@ -19,6 +19,8 @@ export class ConnectionHost implements SimHost {
   readonly refused = new Map<number, number>();
   /** Called after every event, e.g. to answer. */
   onEvent: (event: ConnectionEvent) => void = () => {};
+  /** Called with every frame that goes out. */
+  onSend: (frame: Uint8Array) => void = () => {};
   readonly #network: SimNetwork;
   readonly #frameBytes: number;
   /** Addresses by peer number; 0 is where the peer was at first. */
@@ -118,9 +120,11 @@ export class ConnectionHost implements SimHost {
       );
       if (length === 0) break;
       assert.ok(length <= this.#frameBytes);
+      const bytes = this.#buffer.slice(0, length);
+      this.onSend(bytes);
       out.push({
         to: this.#names[connection.polledPeer],
-        bytes: this.#buffer.slice(0, length),
+        bytes,
         ecn: connection.polledEcn,
       });
     }

@@ -154,6 +154,9 @@ export class PortableErasureCodec implements ErasureCodec {
   }
 }
 
+/** One is enough: it keeps nothing between calls. */
+export const portableErasureCodec: ErasureCodec = new PortableErasureCodec();
+
 /** Refuses counts and places as ErasureCodec promises; for its implementations. */
 export function checkCode(
   bytes: Uint8Array,

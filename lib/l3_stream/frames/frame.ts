@@ -3,6 +3,8 @@
  * parsed into. One `Frame` is reused for every frame of every packet: parsing makes no objects.
  */
 
+import type { SymbolCounts } from "./report.ts";
+
 export const PADDING = 0x00;
 export const CONN_INIT = 0x01;
 export const CONN_ACCEPT = 0x02;
@@ -20,20 +22,25 @@ export const STREAM_RESET = 0x13;
 export const STREAM_CLOSE_ACK = 0x14;
 export const STREAM_STOP = 0x15;
 export const DATA_ACK = 0x20;
+export const DATA_NACK = 0x21;
 export const WINDOW_UPDATE = 0x22;
+export const RECEIVER_REPORT = 0x23;
 export const PING = 0x30;
 export const PONG = 0x31;
+export const CONGESTION = 0x40;
 export const DATA = 0x50;
 export const MESSAGE = 0x51;
+export const FEC = 0x52;
 
 /** Result of a parser whose bytes are not a frame; every other result is the offset behind it. */
 export const MALFORMED = -1;
 
-/** Delivery modes (§5.3). 4 is reserved for the probabilistic mode. */
+/** Delivery modes (§5.3). */
 export const MODE_RELIABLE_ORDERED = 1;
 export const MODE_RELIABLE_UNORDERED = 2;
 export const MODE_BEST_EFFORT = 3;
-export type Mode = 1 | 2 | 3;
+export const MODE_PROBABILISTIC = 4;
+export type Mode = 1 | 2 | 3 | 4;
 
 /** Streams of higher priority go first; 15 is the most urgent. */
 export const PRIORITY_MAX = 15;
@@ -64,7 +71,10 @@ export class Frame {
   stream = 0;
   mode = 0;
   priority = 0;
-  /** STREAM_OPEN, STREAM_ACK: window; WINDOW_UPDATE: limit. Bytes or messages. */
+  /**
+   * STREAM_OPEN, STREAM_ACK: window; WINDOW_UPDATE: limit. Bytes or messages; STREAM_OPEN of a PR
+   * stream: asked probability in millionths.
+   */
   limit = 0;
   finalSize = 0;
   /** STREAM_RESET, STREAM_STOP: the application's code. CONN_CLOSE: reason. */
@@ -74,7 +84,12 @@ export class Frame {
   message = 0;
   /** MESSAGE: bytes of the whole message. */
   total = 0;
-  /** DATA, MESSAGE, CONN_CLOSE: where the carried bytes are in the packet's buffer. */
+  /** MESSAGE of mode 4: number of the source symbol; FEC: of the first one of the block. */
+  symbol = 0;
+  /** FEC: source symbols of the block, and which of its repair symbols this is. */
+  sourceCount = 0;
+  repair = 0;
+  /** DATA, MESSAGE, FEC, CONN_CLOSE: where the carried bytes are in the packet's buffer. */
   dataAt = 0;
   dataLength = 0;
   /** PING, PONG. */
@@ -88,11 +103,15 @@ export class Frame {
   /** DATA_ACK. */
   largest = 0;
   ackDelayUs = 0;
-  /** DATA_ACK: highest, lowest of each range, descending; reused. */
+  /** DATA_ACK, DATA_NACK: highest, lowest of each range (descending in DATA_ACK); reused. */
   readonly ranges: number[] = [];
   hasEcn = false;
   ect0 = 0;
   ect1 = 0;
+  /** Also of CONGESTION. */
   ce = 0;
+  bytesInFlight = 0;
+  /** RECEIVER_REPORT. */
+  readonly counts: SymbolCounts = { received: 0, recovered: 0, lost: 0, gaps: 0 };
   readonly parameters = new Parameters();
 }

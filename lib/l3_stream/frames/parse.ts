@@ -1,14 +1,19 @@
 /** One frame of a packet payload, whichever it is. */
 import { parseAck } from "./ack.ts";
 import { parseClose } from "./close.ts";
+import { parseCongestion } from "./congestion.ts";
 import { parseData } from "./data.ts";
+import { parseFec } from "./fec.ts";
 import {
+  CONGESTION,
   CONN_ACCEPT,
   CONN_CLOSE,
   CONN_CLOSE_ACK,
   CONN_INIT,
   DATA,
   DATA_ACK,
+  DATA_NACK,
+  FEC,
   type Frame,
   MALFORMED,
   MESSAGE,
@@ -20,6 +25,7 @@ import {
   PATH_RESPONSE,
   PING,
   PONG,
+  RECEIVER_REPORT,
   STREAM_ACK,
   STREAM_CLOSE,
   STREAM_CLOSE_ACK,
@@ -31,7 +37,9 @@ import {
 import { parseMessage } from "./message.ts";
 import { parseParameters } from "./parameters.ts";
 import { parsePathClose, parsePathOpen } from "./path.ts";
+import { parseNack } from "./nack.ts";
 import { parsePath, parsePing } from "./probe.ts";
+import { parseReport } from "./report.ts";
 import {
   parseLimit,
   parseStreamClose,
@@ -60,6 +68,14 @@ export function parseFrame(
       return parseData(view, at, end, frame);
     case MESSAGE:
       return parseMessage(view, at, end, frame);
+    case FEC:
+      return parseFec(view, at, end, frame);
+    case DATA_NACK:
+      return parseNack(view, at, end, frame);
+    case CONGESTION:
+      return parseCongestion(view, at, end, frame);
+    case RECEIVER_REPORT:
+      return parseReport(view, at, end, frame);
     case DATA_ACK:
       return parseAck(view, at, end, frame);
     case WINDOW_UPDATE:
@@ -101,5 +117,16 @@ export function parseFrame(
 
 /** Whether a frame of this type obliges the receiver to acknowledge its packet (§5.1, "*"). */
 export function isAckEliciting(type: number): boolean {
-  return type !== DATA_ACK && type !== PADDING && type !== CONN_CLOSE && type !== CONN_CLOSE_ACK;
+  switch (type) {
+    case PADDING:
+    case CONN_CLOSE:
+    case CONN_CLOSE_ACK:
+    case DATA_ACK:
+    case DATA_NACK:
+    case RECEIVER_REPORT:
+    case CONGESTION:
+      return false;
+    default:
+      return true;
+  }
 }

@@ -6,10 +6,12 @@
  *   receiving  OPEN → ENDED (final size reached) → DONE (the application took all)
  *                └→ RESET (STREAM_RESET) → DONE (the application took what was queued)
  */
+import { NEVER } from "../../base/mod.ts";
 import { ReceiveCredit, SendCredit } from "../flow.ts";
 import {
   type Mode,
   MODE_BEST_EFFORT,
+  MODE_PROBABILISTIC,
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
 } from "../frames/frame.ts";
@@ -18,6 +20,9 @@ import { ByteReceiver } from "./byte_receiver.ts";
 import { ByteSender } from "./byte_sender.ts";
 import { MessageReceiver } from "./message_receiver.ts";
 import { MessageSender } from "./message_sender.ts";
+import { PrReceiver } from "./pr_receiver.ts";
+import { PrSender } from "./pr_sender.ts";
+import type { PrShared } from "./pr_shared.ts";
 
 export const SEND_OPEN = 0;
 export const SEND_FINISHED = 1;
@@ -48,10 +53,12 @@ export interface StreamLimits {
   /** What the peer allows us. */
   sendBytes: number;
   sendMessages: number;
+  /** For PR. */
+  probabilistic: PrShared;
 }
 
 export class Stream {
-  /** Bytes on RO, messages on RU; not used on BE. */
+  /** Bytes on RO, messages on RU; not used on BE and PR. */
   readonly sendCredit: SendCredit;
   readonly receiveCredit: ReceiveCredit;
   /** RO. */
@@ -61,6 +68,9 @@ export class Stream {
   readonly messagesOut?: MessageSender;
   /** RU. */
   readonly messagesIn?: MessageReceiver;
+  /** PR. */
+  readonly prOut?: PrSender;
+  readonly prIn?: PrReceiver;
 
   sendState = SEND_OPEN;
   /** The peer has STREAM_CLOSE. */
@@ -75,7 +85,7 @@ export class Stream {
   /** stop() was called: what arrives is thrown away. */
   stopped = false;
   stopError = 0;
-  /** RU and BE: whole messages not yet read. */
+  /** RU, BE and PR: whole messages not yet read. */
   readonly inbox: Uint8Array<ArrayBuffer>[] = [];
   /** A "readable" event is queued or was taken without a read() since. */
   readableTold = false;
@@ -113,20 +123,37 @@ export class Stream {
       const isReliable = mode === MODE_RELIABLE_UNORDERED;
       this.sendCredit = new SendCredit(isReliable ? limits.sendMessages : 0);
       this.receiveCredit = new ReceiveCredit(isReliable ? limits.receiveMessages : 0);
-      this.messagesOut = new MessageSender(mode, limits.sendBufferBytes);
-      if (isReliable) this.messagesIn = new MessageReceiver();
+      if (mode === MODE_PROBABILISTIC) {
+        this.prOut = new PrSender(limits.sendBufferBytes, limits.probabilistic);
+        this.prIn = new PrReceiver(limits.probabilistic);
+      } else {
+        this.messagesOut = new MessageSender(mode, limits.sendBufferBytes);
+        if (isReliable) this.messagesIn = new MessageReceiver();
+      }
     }
   }
 
   get isBestEffort(): boolean {
     return this.mode === MODE_BEST_EFFORT;
   }
+  /** BE or PR: nothing is sent again and no credit limits it. */
+  get isUnreliable(): boolean {
+    return this.mode === MODE_BEST_EFFORT || this.mode === MODE_PROBABILISTIC;
+  }
+  /** `window` of our STREAM_OPEN. */
+  get openWindow(): number {
+    return this.prOut?.probabilityPpm ?? this.receiveCredit.limit;
+  }
+  /** When a PR stream has something to do by time; NEVER: it has not. */
+  get deadlineUs(): number {
+    return this.prOut === undefined ? NEVER : Math.min(this.prOut.deadlineUs, this.prIn!.lingerUs);
+  }
   /** final_size for our STREAM_CLOSE: bytes or messages. */
   get sendSize(): number {
-    return (this.bytesOut ?? this.messagesOut!).end;
+    return (this.bytesOut ?? this.messagesOut ?? this.prOut!).end;
   }
   get bufferedBytes(): number {
-    return (this.bytesOut ?? this.messagesOut!).bufferedBytes;
+    return (this.bytesOut ?? this.messagesOut ?? this.prOut!).bufferedBytes;
   }
   /** Bytes of the peer's direction that wait to be whole, in order, or read. */
   get heldBytes(): number {
@@ -135,24 +162,25 @@ export class Stream {
     return bytes;
   }
   get allSent(): boolean {
-    return (this.bytesOut ?? this.messagesOut!).allSent;
+    return (this.bytesOut ?? this.messagesOut ?? this.prOut!).allSent;
   }
   get allAcked(): boolean {
-    return (this.bytesOut ?? this.messagesOut!).allAcked;
+    return this.prOut?.allSent ?? (this.bytesOut ?? this.messagesOut!).allAcked;
   }
   get hasLost(): boolean {
-    return (this.bytesOut ?? this.messagesOut!).hasLost;
+    return (this.bytesOut ?? this.messagesOut)?.hasLost ?? false;
   }
   /** New data that only the connection's credit could hold back. */
   hasNew(connection: SendCredit): boolean {
     if (this.bytesOut !== undefined) {
       return this.bytesOut.sendable(this.sendCredit) > 0 && connection.left > 0;
     }
-    return this.messagesOut!.sendable(this.sendCredit, connection);
+    return this.prOut?.sendable ?? this.messagesOut!.sendable(this.sendCredit, connection);
   }
   /** Whether the stream's own credit lets more out. */
   get isOpenToSend(): boolean {
     if (this.bytesOut !== undefined) return this.bytesOut.sendable(this.sendCredit) > 0;
+    if (this.prOut !== undefined) return this.prOut.sendable;
     return !this.messagesOut!.allSent && (this.isBestEffort || this.sendCredit.left > 0);
   }
 
@@ -161,6 +189,9 @@ export class Stream {
     if (this.finalSize < 0) return false;
     if (this.bytesIn !== undefined) return this.bytesIn.contiguous === this.finalSize;
     if (this.messagesIn !== undefined) return this.messagesIn.deliveredCount === this.finalSize;
+    if (this.prIn !== undefined) {
+      return this.prIn.isOver || this.prIn.completedCount >= this.finalSize;
+    }
     return true;
   }
   /** Whether nothing is left for the application to take. */
@@ -172,6 +203,7 @@ export class Stream {
   clearSend(): void {
     this.bytesOut?.clear();
     this.messagesOut?.clear();
+    this.prOut?.clear();
     this.wantedBytes = 0;
   }
 }
