@@ -153,6 +153,7 @@ test("exiting PROBE_DOWN on inflight", () => {
   assert.equal(state.phase, "ProbeBW_CRUISE");
   assert.ok(flow.recovery.bytesInFlight <= state.inflightWithHeadroom());
   assert.ok(flow.recovery.bytesInFlight <= state.inflight(state.maxBw, 1));
+  about(state.cwnd, 0.85 * state.inflightLongterm, 0.001, "the window leaves others 15 %");
 });
 
 test("exiting PROBE_DOWN after max time", () => {
@@ -369,6 +370,29 @@ test("a probe that went too high is followed by a short one", () => {
   // It was safe: the next one comes at once.
   assert.ok(path.run(path.nowUs + SECOND, () => state.phase === "ProbeBW_REFILL"));
   assert.ok(state.roundCount - round <= 4);
+});
+
+test("however much is lost, bw_shortterm falls to 0.7 in a round, no further", () => {
+  const { path, state, reach } = setUp();
+  reach("ProbeBW_CRUISE");
+  path.options.lossRate = 0.8;
+  const steps: number[] = [];
+  path.run(path.nowUs + 0.3 * SECOND, () => {
+    if (state.bwShortterm !== (steps.at(-1) ?? Infinity)) steps.push(state.bwShortterm);
+    return false;
+  });
+  assert.ok(steps.length >= 3, `${steps}`);
+  const ratios = steps.slice(1).map((bw, i) => bw / steps[i]);
+  about(Math.min(...ratios), 0.7, 0.001, "least ratio");
+});
+
+Deno.test("NS-CC-005: bbr slows down in CRUISE when packets come marked, not lost", () => {
+  const { path, flow, state, reach } = setUp({ markAtBytes: 10 * DATAGRAM, queueBytes: 1e6 });
+  reach("ProbeBW_CRUISE");
+  path.options.rateBps *= 0.5;
+  const isSlower = path.run(path.nowUs + 0.5 * SECOND, () => state.bwShortterm < 0.6 * RATE);
+  assert.ok(isSlower, `${state.bwShortterm / RATE}`);
+  assert.equal(flow.recovery.stats.lost, 0);
 });
 
 Deno.test("NS-CC-005: bbr treats CE marks as congestion: the queue stays short without loss", () => {
