@@ -23,6 +23,8 @@ export const LOST = 2;
 
 /** Small, as most connections of a node are idle. */
 const CAPACITY_MIN = 8;
+/** A busy time's memory goes when a later one, from empty to empty, needed less than this part. */
+const SHRINK_DIVISOR = 4;
 
 // Columns that are used together lie together: few arrays for idle connections, few cache lines
 // for busy ones.
@@ -50,6 +52,8 @@ export class SentPackets<F> {
   #head = 0;
   #flight = 0;
   #tail = 0;
+  /** Most entries since the ring was last empty. */
+  #peak = 0;
   #inFlightCount = 0;
   #lostCount = 0;
 
@@ -64,6 +68,10 @@ export class SentPackets<F> {
   /** One past the newest entry. */
   get tail(): number {
     return this.#tail;
+  }
+  /** Entries that there is memory for. */
+  get capacity(): number {
+    return this.#mask + 1;
   }
   get inFlightCount(): number {
     return this.#inFlightCount;
@@ -130,7 +138,10 @@ export class SentPackets<F> {
   }
 
   #add(packetNumber: number, sentUs: number, bytes: number): number {
-    if (this.#tail - this.#head > this.#mask) this.#grow();
+    const count = this.#tail - this.#head;
+    if (count === 0) this.#shrink();
+    if (count > this.#mask) this.#resize(2 * (this.#mask + 1));
+    if (count >= this.#peak) this.#peak = count + 1;
     const slot = this.#tail & this.#mask;
     this.#doubles[DOUBLES * slot + NUMBER] = packetNumber;
     this.#doubles[DOUBLES * slot + TIME] = sentUs;
@@ -217,9 +228,14 @@ export class SentPackets<F> {
     }
   }
 
-  #grow(): void {
+  #shrink(): void {
+    const isIdle = this.#peak < (this.#mask + 1) / SHRINK_DIVISOR;
+    this.#peak = 0;
+    if (isIdle && this.#mask >= CAPACITY_MIN) this.#resize(CAPACITY_MIN);
+  }
+
+  #resize(capacity: number): void {
     const from = this.#mask;
-    const capacity = 2 * (from + 1);
     const to = capacity - 1;
     const doubles = new Float64Array(DOUBLES * capacity);
     const words = new Int32Array(WORDS * capacity);

@@ -6,8 +6,9 @@
  * a column, RS the `sample`.
  */
 
-/** Small, as most connections of a node are idle: such an array needs no memory of its own in V8. */
+/** Small, as most connections of a node are idle. */
 const CAPACITY_MIN = 8;
+const SHRINK_DIVISOR = 4;
 
 /** What one acknowledgement says about the path (RS, §4.1.2.1.3); rates in bytes per second. */
 export class RateSample {
@@ -64,6 +65,7 @@ export class DeliveryRate {
 
   // Columns over SentPackets' entries.
   #mask = CAPACITY_MIN - 1;
+  #peak = 0;
   #pDelivered = new Float64Array(CAPACITY_MIN);
   #pDeliveredUs = new Float64Array(CAPACITY_MIN);
   #pFirstSentUs = new Float64Array(CAPACITY_MIN);
@@ -76,7 +78,9 @@ export class DeliveryRate {
    * `inFlightBytes` what was in flight before it.
    */
   onSent(at: number, head: number, bytes: number, inFlightBytes: number, nowUs: number): void {
-    if (at - head > this.#mask) this.#grow(head, at);
+    if (at === head) this.#shrink();
+    if (at - head > this.#mask) this.#resize(head, at, 2 * (this.#mask + 1));
+    if (at - head >= this.#peak) this.#peak = at - head + 1;
     if (inFlightBytes === 0) this.#firstSentUs = this.#deliveredUs = nowUs;
     const slot = at & this.#mask;
     this.#pDelivered[slot] = this.delivered;
@@ -155,9 +159,15 @@ export class DeliveryRate {
     this.appLimited = Math.max(this.delivered + inFlightBytes, 1);
   }
 
-  #grow(head: number, tail: number): void {
+  /** As SentPackets does it. */
+  #shrink(): void {
+    const isIdle = this.#peak < (this.#mask + 1) / SHRINK_DIVISOR;
+    this.#peak = 0;
+    if (isIdle && this.#mask >= CAPACITY_MIN) this.#resize(0, 0, CAPACITY_MIN);
+  }
+
+  #resize(head: number, tail: number, capacity: number): void {
     const from = this.#mask;
-    let capacity = 2 * (from + 1);
     while (capacity <= tail - head) capacity *= 2; // entries of before this began
     const to = capacity - 1;
     const moved = (column: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> => {
