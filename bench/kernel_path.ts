@@ -2,7 +2,7 @@
  * One stream over an emulated path (100 Mbit/s, 50 ms round trip, 1 % loss), beside the kernel's TCP
  * (iperf3) on the same path: what a congestion controller makes of loss that is no congestion. Both
  * ways of the path are alike and its losses come from a seed; contenders take turns. Of the line, at
- * 1,500-byte packets, TCP's headers leave 96.5 Mbit/s for content, ours 90.7, and the loss takes one
+ * 1,500-byte packets, TCP's headers leave 96.5 Mbit/s for content, ours 90.9, and the loss takes one
  * in a hundred of that.
  */
 import { C_COMPILER } from "../tests/support/toolchain.ts";
