@@ -9,6 +9,7 @@ import {
   BLOCK_BYTES,
   CONGESTION_NAMES,
   MODE_BEST_EFFORT,
+  MODE_PROBABILISTIC,
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
   STREAM_CONFIG_DEFAULT,
@@ -308,14 +309,22 @@ function randomTask(random: SeededRandom, scale: number): Task {
   const which = random.float();
   const task: Task = which < 0.5
     ? { mode: MODE_RELIABLE_ORDERED, total: random.below(scale * 2 ** random.below(18)), priority }
-    : which < 0.85
+    : which < 0.8
     ? {
       mode: MODE_RELIABLE_UNORDERED,
       total: random.below(40 * scale),
       messageBytesMax: 2 ** random.below(random.chance(0.2) ? 17 : 14),
       priority,
     }
-    : { mode: MODE_BEST_EFFORT, total: random.below(60 * scale), priority };
+    : which < 0.9
+    ? { mode: MODE_BEST_EFFORT, total: random.below(60 * scale), priority }
+    : {
+      mode: MODE_PROBABILISTIC,
+      total: random.below(60 * scale),
+      messageBytesMax: 2 ** random.below(14),
+      probability: 0.5 + random.float() * 0.499,
+      priority,
+    };
   if (random.chance(0.1)) task.resetAt = random.below(task.total + 1);
   return task;
 }

@@ -10,6 +10,7 @@ import {
   type ConnectionEvent,
   type Mode,
   MODE_BEST_EFFORT,
+  MODE_PROBABILISTIC,
   MODE_RELIABLE_ORDERED,
 } from "../../lib/l3_stream/mod.ts";
 
@@ -27,6 +28,8 @@ export interface Task {
   total: number;
   /** 0…15; default the connection's. */
   priority?: number;
+  /** PR only: the share of messages that must arrive at least. */
+  probability?: number;
   /** Largest message; sizes run from 4 to this. Default 3,000, best effort 1,000. */
   messageBytesMax?: number;
   /** Length of every message, instead. */
@@ -222,10 +225,10 @@ export class TaskRunner implements Behaviour {
   // ---- out --------------------------------------------------------------------------------
 
   #openNext(): boolean {
-    const { mode, priority } = this.#waiting[0];
+    const { mode, priority, probability } = this.#waiting[0];
     let stream;
     try {
-      stream = this.connection.openStream(mode, priority);
+      stream = this.connection.openStream(mode, priority, probability);
     } catch (error) {
       if (isCode(error, "STREAM_LIMIT") || isCode(error, "CLOSED")) return false;
       throw error;
@@ -336,7 +339,7 @@ export function checkArrived(sender: TaskRunner, receiver: TaskRunner): void {
   for (const { stream, mode, total, broken } of sender.outgoing.values()) {
     const incoming = receiver.incoming.get(stream);
     if (broken || incoming?.stopped) continue;
-    if (mode === MODE_BEST_EFFORT) {
+    if (mode === MODE_BEST_EFFORT || mode === MODE_PROBABILISTIC) {
       if (incoming === undefined) continue;
       // At most once was checked when they came.
       for (const number of incoming.messages) {
