@@ -129,6 +129,8 @@ export class ConnectionCore {
   /** PR streams with a deadline, and those with a report to send. */
   readonly timed = new Set<Stream>();
   readonly reports = new Set<Stream>();
+  /** PR streams that may have symbols to send: what further paths look at. */
+  readonly spreadable = new Set<Stream>();
   readonly events = new EventQueue();
   readonly counters = new ConnectionCounters();
   /** Parse target of the receive path. */
@@ -373,7 +375,9 @@ export class ConnectionCore {
 
   /** Queues a stream for sending when it has something that its own credit lets out. */
   schedule(stream: Stream): void {
-    if (stream.hasLost || stream.isOpenToSend) this.scheduler.push(stream);
+    if (!stream.hasLost && !stream.isOpenToSend) return;
+    this.scheduler.push(stream);
+    if (stream.prOut !== undefined) this.spreadable.add(stream);
   }
 
   addPending(stream: Stream, bit: number): void {
@@ -433,6 +437,7 @@ export class ConnectionCore {
     this.controlQueue.delete(stream);
     this.timed.delete(stream);
     this.reports.delete(stream);
+    this.spreadable.delete(stream);
     this.events.push({ type: "streamClosed", stream: stream.id });
     if (stream.isLocal) return;
     this.closeAcks.add(stream.id);

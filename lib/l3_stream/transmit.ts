@@ -308,7 +308,8 @@ export class Transmitter {
     // A peer that does not know yet where we are cannot acknowledge what fills the window: answers
     // to its challenges do not wait for it. There is one for each packet of the peer at most.
     if (path.probes > 0 || path.pathResponses.length > 0) return true;
-    const hasWork = path.hasWork || (path === core.primary && core.hasWork);
+    const hasWork = path.hasWork ||
+      (path === core.primary ? core.hasWork : core.spreadable.size > 0);
     if (!hasWork) {
       path.recovery.onNothingToSend();
       return false;
@@ -349,7 +350,7 @@ export class Transmitter {
   #writeFrames(start: number): void {
     const core = this.#core;
     if (this.#path.pathResponses.length > 0) this.#writePathResponses();
-    if (this.#path !== core.primary) return;
+    if (this.#path !== core.primary) return this.#writeSpread(start);
     if (core.pending !== 0) this.#writeConnectionFrames();
     if (core.extraPaths.frames.length > 0) this.#writePathFrames();
     if (core.pongs.length > 0) this.#writePongs();
@@ -495,10 +496,11 @@ export class Transmitter {
   // ---- stream data ------------------------------------------------------------------------
 
   #writeStreamData(start: number): void {
-    const { scheduler, sendCredit } = this.#core;
+    const { scheduler, sendCredit, spreadable, paths } = this.#core;
     while (this.#fits(STREAM_ROOM_MIN)) {
       const stream = scheduler.pop();
-      if (stream === undefined) return;
+      if (stream === undefined) break;
+      if (stream.prOut !== undefined && !this.#isTurn(stream.prOut)) continue;
       if (stream.prOut !== undefined) {
         if (!this.#writeSymbol(stream, stream.prOut, start)) {
           scheduler.unpop(stream);
@@ -511,6 +513,8 @@ export class Transmitter {
       if (stream.hasLost || stream.hasNew(sendCredit)) scheduler.push(stream);
       else if (stream.isOpenToSend) scheduler.block(stream);
     }
+    // Those that wait for another path's turn: it may be this one's again before that.
+    if (paths.length > 1) { for (const stream of spreadable) this.#core.schedule(stream); }
   }
 
   #writeDataOf(stream: Stream): boolean {
@@ -589,19 +593,60 @@ export class Transmitter {
 
   // ---- probabilistic streams --------------------------------------------------------------
 
+  /** Symbols on a path beside the first (NS-PR-003). */
+  #writeSpread(start: number): void {
+    const core = this.#core;
+    for (const stream of core.spreadable) {
+      if (!this.#fits(STREAM_ROOM_MIN)) return;
+      const sender = stream.prOut!;
+      if (!sender.sendable) core.spreadable.delete(stream);
+      else if (this.#isTurn(sender)) {
+        if (!this.#writeSymbol(stream, sender, start)) return;
+        core.closeWhenSent(stream);
+      }
+    }
+  }
+
+  /**
+   * Symbols go around the paths, so that what one path loses in a row is spread over blocks; a path
+   * whose window or pacing has no room is passed over.
+   */
+  #isTurn(sender: PrSender): boolean {
+    const { paths, nowUs } = this.#core;
+    for (let i = 0; i < paths.length; i++) {
+      const path = paths[(sender.nextPath + i) % paths.length];
+      if (path === this.#path) return true;
+      const { recovery, frameBytes } = path;
+      if (
+        path.isUsable && path.probes === 0 && recovery.canSend(frameBytes) &&
+        recovery.pacingDelayUs(frameBytes, nowUs) <= 0
+      ) return false;
+    }
+    return true;
+  }
+
+  /** Room for a symbol that any usable path has, as any may have to carry the repairs. */
+  #symbolRoom(start: number): number {
+    let room = this.#end - start;
+    for (const { isUsable, frameBytes } of this.#core.paths) {
+      if (isUsable) room = Math.min(room, frameBytes - SEALED_OVERHEAD);
+    }
+    return room;
+  }
+
   /** Writes a symbol; false: not into this packet. */
   #writeSymbol(stream: Stream, sender: PrSender, start: number): boolean {
     const core = this.#core;
     const packetNumber = this.#path.numbers.next;
-    if (sender.lastPacket === packetNumber) return false;
-    const roomMax = this.#end - start;
+    if (sender.lastPacket === packetNumber && sender.lastPath === this.#path.id) return false;
+    const roomMax = this.#symbolRoom(start);
     if (!sender.pick(this.#end - this.#at, roomMax, core.nowUs)) {
       if (!sender.needsRoom) return true; // what was to be sent is not wanted any more
       if (this.#ackEliciting) return false;
       this.#at = start; // without the acknowledgement, which gets a packet of its own
       this.#sent.length = 0;
       this.#hasAck = false;
-      if (!sender.pick(roomMax, roomMax, core.nowUs)) {
+      if (!sender.pick(this.#end - start, roomMax, core.nowUs)) {
         // A probe has the base size, the next packet may be larger. Else the path has shrunk.
         if (this.#path.probes === 0) sender.dropRepairs();
         return false;
@@ -621,6 +666,8 @@ export class Transmitter {
     sender.copyPicked(this.#bytes, this.#at);
     this.#at += sender.length;
     sender.lastPacket = packetNumber;
+    sender.lastPath = this.#path.id;
+    sender.nextPath = core.paths.indexOf(this.#path) + 1;
     this.#ackEliciting = true;
     core.watch(stream);
     core.tellWritable(stream);

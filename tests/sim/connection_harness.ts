@@ -74,9 +74,11 @@ export class ConnectionHost implements SimHost {
     return this.tasks.streamsClosed;
   }
 
-  /** Opens another path to where the peer is, if it accepts one more. */
-  openPath(): void {
-    unlessRefused(() => this.connection.openPath(this.connection.peer, this.#nextPathId++));
+  /** Opens another path to where the peer is (or to another of its names), if it accepts one. */
+  openPath(name?: string): void {
+    if (name !== undefined) this.#names.push(name);
+    const peer = name === undefined ? this.connection.peer : this.#names.length - 1;
+    unlessRefused(() => this.connection.openPath(peer, this.#nextPathId++));
   }
 
   // ---- host -------------------------------------------------------------------------------

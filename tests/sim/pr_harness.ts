@@ -26,7 +26,7 @@ export interface PrRun {
   /** Called with the number of each message that is handed over. */
   onSend?: (number: number) => void;
   /** Called with both ends before anything is sent. */
-  prepare?: (client: ConnectionHost, server: ConnectionHost) => void;
+  prepare?: (client: ConnectionHost, server: ConnectionHost, network: SimNetwork) => void;
 }
 
 export interface PrResult {
@@ -60,7 +60,7 @@ export function runPr(network: SimNetwork, run: PrRun): PrResult {
     }
     delivered[number] = true;
   };
-  run.prepare?.(client, server);
+  run.prepare?.(client, server, network);
   let next = 0;
   let stream = 0;
   let pending: Uint8Array | undefined;

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { repairsNeeded } from "../../lib/l3_stream/fec/redundancy.ts";
 import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { simulate } from "./network.ts";
+import { NEVER } from "../../lib/base/mod.ts";
+import type { ConnectionHost } from "./connection_harness.ts";
+import { type LinkOptions, simulate } from "./network.ts";
 import { type PrResult, type PrRun, runPr, shareLowerBound } from "./pr_harness.ts";
 
 const REPLAY = "deno task test tests/sim/pr_test.ts";
@@ -10,6 +12,33 @@ const PROBABILITIES = [0.9, 0.99, 0.999];
 
 function run(seed: number, options: PrRun): PrResult {
   return simulate(seed, REPLAY, (network) => runPr(network, options));
+}
+
+/**
+ * Gives both ends a second address and joins those: what goes to `…-b` arrives at the same host.
+ * The client opens a path over it.
+ */
+function secondPath(link: LinkOptions): PrRun["prepare"] {
+  return (client, server, network) => {
+    const relay = (name: string, to: ConnectionHost, from: string): void => {
+      network.addHost(name, {
+        receive: (bytes, _, nowUs, ecn) => {
+          to.receive(bytes, from, nowUs, ecn);
+          network.wake(to.name);
+        },
+        poll: () => [],
+        nextTimeoutUs: () => NEVER,
+      });
+    };
+    relay("server-b", server, "client-b");
+    relay("client-b", client, "server-b");
+    network.link("client", "server-b", link);
+    network.link("server", "client-b", { ...link, lossRate: 0, burst: undefined, blackholes: [] });
+    network.at(50_000, () => { // by then the peer's parameters are there
+      client.openPath("server-b");
+      network.wake("client");
+    });
+  };
 }
 
 /** About a packet each. */
@@ -167,4 +196,44 @@ Deno.test("NS-PR-004: reliable streams beside a probabilistic one lose nothing",
     },
   });
   checkShare(result, 0.99);
+});
+
+Deno.test("NS-PR-003: symbols are spread over two paths, whose bursts then need fewer repairs", () => {
+  const link = { delayUs: 2_000, burst: { enter: 0.005, leave: 0.1 } };
+  const common = { link, probability: 0.99, messages: 20_000, messageBytes: packetSized };
+  const one = run(1, common);
+  let shares: readonly number[] = [];
+  const two = run(1, {
+    ...common,
+    prepare: (client, server, network) => {
+      secondPath({ ...link, delayUs: 4_000 })!(client, server, network);
+      network.at(1_500_000, () => {
+        shares = client.connection.pathStats().map(({ packetsSent }) => packetsSent);
+      });
+    },
+  });
+  checkShare(one, 0.99);
+  checkShare(two, 0.99);
+  assert.equal(shares.length, 2);
+  assert.ok(Math.min(...shares) > 0.2 * Math.max(...shares), `${shares}`);
+  assert.ok(two.overhead < 0.9 * one.overhead, `${two.overhead}, ${one.overhead} on one path`);
+});
+
+Deno.test("NS-PR-003: a path that dies takes nothing along but what was on it", () => {
+  const result = run(1, {
+    link: { delayUs: 2_000, rateBps: 20e6, queueMax: 40 },
+    probability: 0.99,
+    messages: 20_000,
+    messageBytes: packetSized,
+    prepare: secondPath({
+      delayUs: 4_000,
+      rateBps: 20e6,
+      queueMax: 40,
+      blackholes: [{ fromUs: 1e6, untilUs: NEVER }],
+    }),
+  });
+  // About one window is lost with the path; the queues of both drop some all the time.
+  assert.ok(result.share > 0.98, `${result.share}`);
+  const after = result.delivered.slice(10_000);
+  checkShare({ ...result, delivered: after, share: after.filter(Boolean).length / 10_000 }, 0.99);
 });

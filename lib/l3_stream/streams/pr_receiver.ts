@@ -12,8 +12,10 @@ import type { SymbolCounts } from "../frames/report.ts";
 import { areRecords, SYMBOL_LENGTH_BYTES } from "../frames/symbol.ts";
 import { RangeSet } from "../ranges.ts";
 import type { PrShared } from "./pr_shared.ts";
-import { SymbolWindow, WINDOW_SYMBOLS } from "./symbol_window.ts";
+import { SymbolWindow } from "./symbol_window.ts";
 
+/** Symbols kept: two of the largest blocks, one that is being repaired and one that arrives. */
+const KEPT_SYMBOLS = 128;
 /** Blocks that wait for more symbols; the oldest gives way. */
 const BLOCKS_MAX = 8;
 /** A report is due after so many newly counted symbols, or so long after the last one. */
@@ -50,9 +52,9 @@ const NOTHING = new Uint8Array(0);
 export class PrReceiver {
   readonly #window = new SymbolWindow();
   /** Coded source symbols (length first) by number modulo the window; empty: not kept. */
-  readonly #kept: Uint8Array[] = new Array(WINDOW_SYMBOLS).fill(NOTHING);
-  readonly #keptLength = new Uint16Array(WINDOW_SYMBOLS);
-  readonly #keptNumber = new Float64Array(WINDOW_SYMBOLS).fill(-1);
+  readonly #kept: Uint8Array[] = new Array(KEPT_SYMBOLS).fill(NOTHING);
+  readonly #keptLength = new Uint16Array(KEPT_SYMBOLS);
+  readonly #keptNumber = new Float64Array(KEPT_SYMBOLS).fill(-1);
   readonly #blocks: PendingBlock[] = [];
   readonly #partial = new Map<number, Partial>();
   readonly #record = new Frame();
@@ -228,7 +230,7 @@ export class PrReceiver {
     decoder.begin(sourceCount, BLOCK_REPAIRS_MAX, symbolBytes);
     for (let i = 0; i < sourceCount; i++) {
       if (!this.#isKept(first + i)) continue;
-      const place = (first + i) % WINDOW_SYMBOLS;
+      const place = (first + i) % KEPT_SYMBOLS;
       if (this.#keptLength[place] > symbolBytes) return SYMBOL_CONTRADICTS;
       decoder.put(i, this.#kept[place], this.#keptLength[place]);
     }
@@ -270,7 +272,7 @@ export class PrReceiver {
 
   /** Keeps a symbol for rebuilding others; the memory of its place is used again. */
   #keep(symbol: number, bytes: Uint8Array, at: number, length: number): void {
-    const place = symbol % WINDOW_SYMBOLS;
+    const place = symbol % KEPT_SYMBOLS;
     if (this.#kept[place].length < length) {
       const before = this.#kept[place].length;
       this.#keptLength[place] = 0;
@@ -283,7 +285,7 @@ export class PrReceiver {
   }
 
   #isKept(symbol: number): boolean {
-    const place = symbol % WINDOW_SYMBOLS;
+    const place = symbol % KEPT_SYMBOLS;
     return this.#keptNumber[place] === symbol && this.#keptLength[place] > 0;
   }
 

@@ -75,6 +75,9 @@ export class PrSender {
   needsRoom = false;
   /** Packet that holds the newest symbol: one packet never holds two, they would be lost together. */
   lastPacket = -1;
+  lastPath = -1;
+  /** Place of the path whose turn it is to take a symbol. */
+  nextPath = 0;
   #pickedAt = 0;
 
   /** Counters. */

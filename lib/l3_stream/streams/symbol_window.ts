@@ -8,8 +8,8 @@
  */
 import type { SymbolCounts } from "../frames/report.ts";
 
-/** Two blocks of the largest size: one that is being repaired, one that arrives. */
-export const WINDOW_SYMBOLS = 128;
+/** Symbols of which is known whether they came: a slower path may be so far behind. */
+export const WINDOW_SYMBOLS = 1_024;
 /** A symbol that so many newer ones overtook counts as missing for now. */
 const REORDER_SYMBOLS = 8;
 
