@@ -3,15 +3,12 @@ import type { SocketAddress } from "../lib/base/mod.ts";
 import { randomFill, systemClock } from "../lib/io/clock.ts";
 import { nodeEngine } from "../lib/io/crypto.ts";
 import { openBestPort, type PortKind } from "../lib/io/open_port.ts";
-import { bestPoolMemory } from "../lib/io/pool_memory.ts";
-import { Pool, SLOT_BYTES } from "../lib/l1_link/mod.ts";
+import { chooseEngine } from "../lib/io/native_records.ts";
 import type { StreamConfig } from "../lib/l3_stream/mod.ts";
 import { CertificateAuthority, createCsr, Identity } from "../lib/l4_trust/mod.ts";
 import { Driver, type Session } from "../lib/sdk/mod.ts";
 
 const VNI = 7;
-/** As many as a node has. */
-const POOL_SLOTS = 4_096;
 
 export interface BenchDriverOptions {
   /** Default: loopback. */
@@ -40,15 +37,15 @@ export async function benchDriver(
     vni: VNI,
     role: "node",
   });
+  const { port } = await openBestPort({ kind, listen: { host, port: 0 }, vni: VNI });
   // The portable way does without FFI altogether.
-  const memory = kind === "udp" ? undefined : bestPoolMemory(POOL_SLOTS * SLOT_BYTES.small);
-  const pool = new Pool({ slots: POOL_SLOTS, memory });
-  const { port } = await openBestPort({ kind, listen: { host, port: 0 }, vni: VNI, pool });
+  const { engine, blocks } = chooseEngine(kind === "udp" ? "portable" : "auto");
   const driver = new Driver({
     port,
     clock: systemClock,
     random: randomFill,
-    engine: nodeEngine,
+    engine,
+    blocks,
     identity,
     vni: VNI,
     chain: authority.chainOf(mic),

@@ -3,7 +3,7 @@ import { openIsal } from "./libisal.ts";
 import { builtFile, openLibrary } from "./locate.ts";
 
 /** NX_ABI_VERSION of the header that this file was written for. */
-export const NX_ABI_VERSION = 3;
+export const NX_ABI_VERSION = 4;
 
 /** Slots that one receive can use. */
 export const NX_RX_SLOTS_MAX = 16;
@@ -89,6 +89,19 @@ const symbols = {
   nx_crc32c: { parameters: ["buffer", "u32", "u32", "u32"], result: "u32" },
   nx_frames_crc: { parameters: ["buffer", "u32", "buffer", "u32", "u32", "u32"], result: "i32" },
   nx_key_open: { parameters: ["u32", "u32", "buffer", "buffer", "u32"], result: "i32" },
+  nx_key_bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  nx_seal_run: {
+    parameters: ["i32", "buffer", "u32", "buffer", "buffer", "buffer"],
+    result: "i32",
+  },
+  nx_seal_frame: {
+    parameters: ["i32", "buffer", "u32", "u32", "u32", "u32", "u32"],
+    result: "i32",
+  },
+  nx_open_run: {
+    parameters: ["i32", "buffer", "u32", "buffer", "buffer", "u32", "buffer", "buffer"],
+    result: "i32",
+  },
   nx_key_close: { parameters: ["i32"], result: "i32" },
   nx_aead_seal: {
     parameters: ["i32", "buffer", "buffer", "u32", "buffer", "u32", "u32", "u32"],

@@ -52,9 +52,27 @@ int32_t nx_key_close(int32_t handle)
 	return 0;
 }
 
+int32_t nx_key_bind(int32_t handle, const uint8_t *header, uint32_t path_id)
+{
+	struct nx_key *key = nx_key_find(handle);
+	if (key == NULL) return -EBADF;
+	memcpy(key->header, header, NX_HEADER_BYTES);
+	key->path_id = path_id;
+	key->bound = true;
+	return 0;
+}
+
 struct nx_key *nx_key_find(int32_t handle)
 {
 	return nx_handle_get(&keys, handle);
+}
+
+void nx_key_nonce(const struct nx_key *key, uint32_t number_high, uint32_t number_low,
+		  uint8_t nonce[NX_NONCE_BYTES])
+{
+	nx_put_u32(nonce, nx_get_u32(key->iv) ^ key->path_id);
+	nx_put_u32(nonce + 4, nx_get_u32(key->iv + 4) ^ number_high);
+	nx_put_u32(nonce + 8, nx_get_u32(key->iv + 8) ^ number_low);
 }
 
 bool nx_key_seal(struct nx_key *key, const struct nx_aead_message *message)
@@ -73,6 +91,7 @@ bool nx_key_open_text(struct nx_key *key, const struct nx_aead_message *message)
 {
 	int opened = key->backend->open(key->schedule, key->suite, message);
 	if (opened != 0) return opened == 1;
+	if (message->from != message->text) return false;
 	/* Both suites XOR a key stream: sealing what was opened gives the received bytes back. */
 	uint8_t unused[NX_TAG_BYTES];
 	struct nx_aead_message back = *message;
@@ -86,8 +105,8 @@ int32_t nx_aead_seal(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 {
 	struct nx_key *key = nx_key_find(handle);
 	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {nonce,  aad,    aad_length, bytes + from,
-					  length, bytes + tag_at};
+	struct nx_aead_message message = {nonce,	aad,	aad_length,    bytes + from,
+					  bytes + from, length, bytes + tag_at};
 	return nx_key_seal(key, &message) ? 1 : -EIO;
 }
 
@@ -96,7 +115,7 @@ int32_t nx_aead_open(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 {
 	struct nx_key *key = nx_key_find(handle);
 	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {nonce,  aad,    aad_length, bytes + from,
-					  length, bytes + tag_at};
+	struct nx_aead_message message = {nonce,	aad,	aad_length,    bytes + from,
+					  bytes + from, length, bytes + tag_at};
 	return nx_key_open_text(key, &message) ? 1 : 0;
 }

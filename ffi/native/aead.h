@@ -14,12 +14,13 @@ struct nx_aead_message {
 	const uint8_t *nonce; /* 12 bytes */
 	const uint8_t *aad;
 	uint32_t aad_length;
-	uint8_t *text;
+	const uint8_t *from; /* what is sealed or opened; = text, or apart from it */
+	uint8_t *text;       /* where the result goes */
 	uint32_t length;
 	uint8_t *tag; /* 16 bytes: written when sealing, read when opening */
 };
 
-/* A library that has both suites; works in place. */
+/* A library that has both suites. */
 struct nx_aead_backend {
 	/* Room for a key schedule, or NULL. */
 	void *(*schedule)(uint32_t suite, const uint8_t *key);
@@ -36,6 +37,10 @@ const struct nx_aead_backend *nx_aead_evp(void);
 struct nx_key {
 	uint32_t suite;
 	uint32_t vni;
+	uint32_t path_id; /* part of the nonce */
+	/* nx_key_bind: the header of every frame under this key, but for what differs between them. */
+	bool bound;
+	uint8_t header[NX_HEADER_BYTES];
 	uint8_t iv[NX_NONCE_BYTES];
 	const struct nx_aead_backend *backend;
 	void *schedule;
@@ -45,6 +50,10 @@ struct nx_key *nx_key_find(int32_t handle);
 bool nx_key_seal(struct nx_key *key, const struct nx_aead_message *message);
 /* False: forged, and the text is as it was. */
 bool nx_key_open_text(struct nx_key *key, const struct nx_aead_message *message);
+
+/* nonce = iv XOR (path_id u32 ‖ packet number u64). */
+void nx_key_nonce(const struct nx_key *key, uint32_t number_high, uint32_t number_low,
+		  uint8_t nonce[NX_NONCE_BYTES]);
 
 /* Takes the same time wherever the tags differ. */
 bool nx_tags_equal(const uint8_t *a, const uint8_t *b);

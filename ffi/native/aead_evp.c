@@ -44,7 +44,7 @@ static bool run(EVP_CIPHER_CTX *context, const struct nx_aead_message *m)
 	       (m->aad_length == 0 ||
 		EVP_CipherUpdate(context, NULL, &done, m->aad, (int)m->aad_length) == 1) &&
 	       (m->length == 0 ||
-		EVP_CipherUpdate(context, m->text, &done, m->text, (int)m->length) == 1);
+		EVP_CipherUpdate(context, m->text, &done, m->from, (int)m->length) == 1);
 }
 
 static bool seal(void *key, uint32_t suite, const struct nx_aead_message *m)

@@ -48,14 +48,14 @@ static bool seal(void *key, uint32_t suite, const struct nx_aead_message *m)
 	union schedule *schedule = key;
 	if (suite == NX_SUITE_AES_256_GCM) {
 		struct gcm_context_data context;
-		IMB_AES256_GCM_ENC(manager, &schedule->gcm, &context, m->text, m->text, m->length,
+		IMB_AES256_GCM_ENC(manager, &schedule->gcm, &context, m->text, m->from, m->length,
 				   m->nonce, m->aad, m->aad_length, m->tag, NX_TAG_BYTES);
 		return true;
 	}
 	struct chacha20_poly1305_context_data context;
 	IMB_CHACHA20_POLY1305_INIT(manager, schedule->chacha, &context, m->nonce, m->aad,
 				   m->aad_length);
-	IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, schedule->chacha, &context, m->text, m->text,
+	IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, schedule->chacha, &context, m->text, m->from,
 					 m->length);
 	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &context, m->tag, NX_TAG_BYTES);
 	return true;
@@ -67,14 +67,14 @@ static int open(void *key, uint32_t suite, const struct nx_aead_message *m)
 	uint8_t tag[NX_TAG_BYTES];
 	if (suite == NX_SUITE_AES_256_GCM) {
 		struct gcm_context_data context;
-		IMB_AES256_GCM_DEC(manager, &schedule->gcm, &context, m->text, m->text, m->length,
+		IMB_AES256_GCM_DEC(manager, &schedule->gcm, &context, m->text, m->from, m->length,
 				   m->nonce, m->aad, m->aad_length, tag, NX_TAG_BYTES);
 		return nx_tags_equal(tag, m->tag);
 	}
 	struct chacha20_poly1305_context_data context;
 	IMB_CHACHA20_POLY1305_INIT(manager, schedule->chacha, &context, m->nonce, m->aad,
 				   m->aad_length);
-	IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, schedule->chacha, &context, m->text, m->text,
+	IMB_CHACHA20_POLY1305_DEC_UPDATE(manager, schedule->chacha, &context, m->text, m->from,
 					 m->length);
 	IMB_CHACHA20_POLY1305_DEC_FINALIZE(manager, &context, tag, NX_TAG_BYTES);
 	return nx_tags_equal(tag, m->tag);

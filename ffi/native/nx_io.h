@@ -16,7 +16,7 @@
 #define NX_API __attribute__((visibility("default")))
 
 /* Raised whenever anything in this file changes; the TypeScript side refuses another number. */
-#define NX_ABI_VERSION 3u
+#define NX_ABI_VERSION 4u
 
 /* Frames in one burst (BURST_FRAMES_MAX). */
 #define NX_BURST_FRAMES_MAX 64
@@ -197,6 +197,94 @@ NX_API int32_t nx_seal(int32_t key, uint8_t *bytes, uint32_t bytes_length, struc
 NX_API int32_t nx_open_sealed(int32_t key, uint8_t *bytes, uint32_t bytes_length,
 			      struct nx_burst *burst, uint32_t first, uint32_t count,
 			      const uint32_t *packet_numbers);
+
+/*
+ * Runs: packets of one connection on one path, sealed and opened whole. A key for runs is bound to
+ * the header that its frames share: 64 bytes as on the wire, those that differ between frames (length,
+ * sequence number, timestamp) are not looked at. Sealed frames have one option, ENCRYPTION_TAG.
+ */
+NX_API int32_t nx_key_bind(int32_t key, const uint8_t *header, uint32_t path_id);
+
+/* What nx_seal_run writes: packets of one DATA frame (docs/protocol.md §5.1) each. */
+struct nx_seal_run {
+	uint32_t at;    /* of the first frame in `bytes`; the next one follows after an overlay */
+	uint32_t count; /* packets, their numbers count up */
+	uint32_t number_high, number_low;
+	uint32_t stream;
+	uint32_t offset_high, offset_low; /* in the stream */
+	uint32_t data_each;  /* stream bytes of each packet but the last */
+	uint32_t data_total; /* of all */
+	uint32_t time_high, time_low;
+	uint32_t pieces; /* of source memory, together data_total bytes */
+};
+
+/*
+ * Writes `count` sealed frames; the data comes from the memory at addresses[i], lengths[i] bytes each.
+ * Returns the bytes from the first frame to the end of the last, or a negative errno and nothing
+ * was sealed.
+ */
+NX_API int32_t nx_seal_run(int32_t key, uint8_t *bytes, uint32_t bytes_length,
+			   const struct nx_seal_run *run, const double *addresses,
+			   const uint32_t *lengths);
+
+/*
+ * Seals one frame that is complete but for tag and CRC, whatever its options and payload. 1, or a
+ * negative errno.
+ */
+NX_API int32_t nx_seal_frame(int32_t key, uint8_t *bytes, uint32_t bytes_length, uint32_t at,
+			     uint32_t length, uint32_t number_high, uint32_t number_low);
+
+/* Room before the landing place of nx_open_run: the head of a DATA frame is opened in front of it. */
+#define NX_LANDING_HEADROOM 16u
+/* Results of one call at most. */
+#define NX_RESULTS_MAX 64u
+
+struct nx_open_run {
+	/* In: a frame or train as a burst describes it. */
+	uint32_t at, length, segment;
+	uint32_t next; /* frame to go on with; out: first frame that was not looked at */
+	/* Where opened bytes go, in `landing`: packed, from landed on. */
+	uint32_t landed, landing_end;
+	/* Out. */
+	uint32_t results;
+};
+
+/* What became of frames, in their order. */
+enum nx_result_kind {
+	NX_RESULT_DATA = 1,    /* packets of one DATA frame each, numbers and offsets in sequence */
+	NX_RESULT_PACKET = 2,  /* an opened payload */
+	NX_RESULT_FRAME = 3,   /* not looked at: another shape, connection or CRC; bytes unchanged */
+	NX_RESULT_FORGED = 4,  /* does not open; bytes unchanged */
+	NX_RESULT_REPLAYED = 5 /* seen before or too old; bytes unchanged */
+};
+
+struct nx_result {
+	uint32_t kind;
+	uint32_t number_high, number_low; /* DATA: of the first packet */
+	uint32_t packets;                 /* DATA */
+	uint32_t at;     /* DATA, PACKET: in landing; else in bytes */
+	uint32_t length; /* DATA: stream bytes; PACKET: payload; else frame */
+	uint32_t stream; /* DATA */
+	uint32_t offset_high, offset_low; /* DATA */
+	uint32_t frame_bytes; /* whole frames, overlays not counted */
+};
+
+/* Replay window of lib/l4_trust/records/replay_window.ts, shared with it. */
+#define NX_REPLAY_WINDOW 4096u
+#define NX_REPLAY_WORDS (2 * NX_REPLAY_WINDOW / 32)
+struct nx_replay {
+	uint32_t next_high, next_low; /* largest number + 1; 0: none yet */
+	uint32_t ring[NX_REPLAY_WORDS];
+};
+
+/*
+ * Opens the frames of one descriptor that have the shape nx_seal_run gives them, with CRC, header,
+ * replay window and tag checked. Returns the number of results; results, window and run are updated.
+ * Stops early (run->next) when results or landing are full.
+ */
+NX_API int32_t nx_open_run(int32_t key, const uint8_t *bytes, uint32_t bytes_length,
+			   struct nx_open_run *run, uint8_t *landing, uint32_t landing_length,
+			   struct nx_result *results, struct nx_replay *window);
 
 /*
  * Reed-Solomon over GF(2^8), polynomial 0x11d (docs/protocol.md §5.6): symbol i is the value at point

@@ -41,6 +41,7 @@ struct nx_rx {
 	uint32_t count; /* messages received, of which those from `next` on are not delivered */
 	uint32_t next;
 	uint32_t train_segments; /* of the last message */
+	uint32_t last_bytes;     /* its length */
 	uint32_t wanted;         /* messages that the next call asks for */
 	/* Slots that this call was offered and how many of them hold a message. */
 	const int32_t *slots;

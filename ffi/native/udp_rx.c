@@ -15,6 +15,8 @@
 
 /* Receive calls of one burst: bounds the work while frames are dropped for want of slots. */
 #define RECEIVES_MAX 8
+/* Past this a few messages are a burst: they are to be read while they are in the caches. */
+#define LONG_BYTES 16384u
 
 /* ECN, receive time, drops, segment length: room for all control messages of a datagram. */
 union control {
@@ -100,6 +102,7 @@ static void accept_message(struct nx_port *port, struct mmsghdr *received,
 			    : (message->length + message->segment - 1) / message->segment;
 	if (segments > 1) port->stats[NX_RX_TRAINS]++;
 	port->rx.train_segments = segments;
+	port->rx.last_bytes = message->length;
 }
 
 /* recvmmsg, which for one message costs more than recvmsg. */
@@ -310,7 +313,10 @@ uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *
 		if (left == 0 && rx->offered > 0) break;
 		/* A train is worth a call of its own; one that would not fit stays in the kernel. */
 		if (out > 0 && rx->train_segments > (port->trains ? 1 : room)) break;
-		unsigned wanted = rx->train_segments > 1 ? 1 : rx->wanted;
+		unsigned wanted = rx->train_segments > 1  ? 1
+				  : rx->last_bytes > LONG_BYTES ? NX_RX_MESSAGES_FEW
+								: rx->wanted;
+		if (out > 0 && rx->last_bytes > LONG_BYTES) break;
 		if (wanted > room) wanted = room;
 		if (wanted > left && left > 0) wanted = left;
 		int got = receive(port, wanted);

@@ -25,9 +25,11 @@ import {
   FrameError,
   FrameInfo,
   FrameType,
+  OVERLAY_BYTES,
   type Pool,
   Reassembler,
   SOURCE_NODE_ID_AT,
+  STREAM_ID_AT,
 } from "../l1_link/mod.ts";
 import {
   BlockPool,
@@ -37,6 +39,8 @@ import {
   type ConnectionEvent,
   FRAME_BYTES_DEFAULT,
   ReceiveResult,
+  RunBuffers,
+  RunResult,
   type StreamConfig,
 } from "../l3_stream/mod.ts";
 import {
@@ -59,6 +63,11 @@ import { splitNs } from "./wall_time.ts";
 export const HALF_OPEN_MAX = 1024;
 /** Half-open handshakes of one IP address, whatever its ports. */
 export const HALF_OPEN_PER_SOURCE_MAX = 64;
+/**
+ * Bytes of one burst to send: four trains. Handed to the port at once they are still in the caches,
+ * and the peer begins while the next ones are sealed.
+ */
+const BURST_BYTES_MAX = 262_144;
 /** Handshakes, open and half-open, and connections in all, unless the options say less. */
 export const CONNECTIONS_MAX = 65_536;
 
@@ -125,6 +134,10 @@ export interface EndpointOptions extends HandshakeConfig {
    */
   frameBytesMax?: number;
   stream?: Partial<StreamConfig>;
+  /**
+   * Whether the port takes trains as one descriptor (Port.trains). Otherwise each frame has its own.
+   */
+  trains?: boolean;
   /** Memory of the send buffers of all connections. Default: ordinary memory. */
   blocks?: BlockSource;
   /** Connections and handshakes at once; default CONNECTIONS_MAX. */
@@ -175,8 +188,11 @@ export class Endpoint {
   readonly #strays: Stray[] = [];
   readonly #info = new FrameInfo();
   readonly #frameBytesMax: number;
+  readonly #runBuffers: RunBuffers | undefined;
   readonly #connectionsMax: number;
   readonly #group: EndpointGroup;
+  /** Written by the pollFrames() in progress. */
+  #burstBytes = 0;
   #draining = false;
 
   constructor(options: EndpointOptions) {
@@ -186,6 +202,7 @@ export class Endpoint {
     this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_DEFAULT;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#group = options.group ?? ALONE;
+    this.#runBuffers = options.engine.records === undefined ? undefined : new RunBuffers();
     this.#reassembler = new Reassembler();
   }
 
@@ -284,6 +301,74 @@ export class Endpoint {
     if (entry !== undefined) this.#enqueue(entry);
   }
 
+  /** Takes in what the port received. The bytes are not kept; the slots stay the caller's. */
+  receiveBurst(pool: Pool, burst: Burst, nowUs: number, unixS: number): void {
+    for (let i = 0; i < burst.count; i++) {
+      if (!this.#receiveRuns(pool, burst, i, nowUs, unixS)) {
+        this.#receiveSingly(pool, burst, i, 0, nowUs, unixS);
+      }
+    }
+  }
+
+  /** Opens descriptor `i` in runs, when it is of a connection that has them. */
+  #receiveRuns(pool: Pool, burst: Burst, i: number, nowUs: number, unixS: number): boolean {
+    if (this.#runBuffers === undefined) return false;
+    const { bytes, view } = pool;
+    const at = burst.offset[i];
+    const entry = this.#entries.get(view.getUint32(at + STREAM_ID_AT));
+    // What confirms a handshake goes the way of single frames.
+    const connection = entry?.client === undefined ? entry?.connection : undefined;
+    if (entry === undefined || connection === undefined) return false;
+    const { landing } = this.#runBuffers;
+    const peer = burst.peer[i];
+    const ecn = burst.flags[i] & DESCRIPTOR_ECN_MASK;
+    const frames = burst.framesAt(i);
+    if (peer !== entry.peer) this.#refreshPeer(entry); // the port may know the address anew
+    landing.begin(at, burst.length[i], burst.segment[i]);
+    for (let isCleared = false;;) {
+      const results = connection.openTrain(bytes, landing);
+      if (results < 0) {
+        this.#receiveSingly(pool, burst, i, landing.next, nowUs, unixS);
+        return true;
+      }
+      if (results === 0 && !isCleared) landing.clear();
+      else if (results === 0) return true; // nothing can be opened any more
+      isCleared = results === 0;
+      for (let k = 0; k < results; k++) {
+        if (landing.kind(k) === RunResult.FRAME) {
+          const place = landing.at(k);
+          this.receiveFrame(bytes, view, place, landing.length(k), peer, ecn, nowUs, unixS);
+          continue;
+        }
+        this.counters.framesIn += landing.kind(k) === RunResult.DATA ? landing.packets(k) : 1;
+        this.counters.bytesIn += landing.frameBytes(k);
+        const result = connection.receiveResult(landing, k, nowUs, ecn, peer);
+        if (result !== 0) this.counters.drop(RECORD_DROP_REASONS[result]);
+      }
+      if (landing.next >= frames) break;
+    }
+    this.#enqueue(entry);
+    return true;
+  }
+
+  /** The frames of descriptor `i` from `first` on, one by one. */
+  #receiveSingly(
+    { bytes, view }: Pool,
+    burst: Burst,
+    i: number,
+    first: number,
+    nowUs: number,
+    unixS: number,
+  ): void {
+    const end = burst.offset[i] + burst.length[i];
+    const step = burst.segment[i] || burst.length[i] + OVERLAY_BYTES;
+    for (let at = burst.offset[i] + first * step; at < end; at += step) {
+      const frameBytes = Math.min(step - OVERLAY_BYTES, end - at);
+      const { peer, flags } = burst;
+      this.receiveFrame(bytes, view, at, frameBytes, peer[i], flags[i], nowUs, unixS);
+    }
+  }
+
   /** Takes in one frame. The bytes are decrypted in place and not kept. */
   receiveFrame(
     bytes: Uint8Array,
@@ -332,6 +417,11 @@ export class Endpoint {
     this.#enqueue(entry);
   }
 
+  /** Whether what was received should be read before more is. */
+  get isFull(): boolean {
+    return this.#runBuffers?.landing.isHalfFull ?? false;
+  }
+
   /** Runs every timer whose time has come. */
   handleTimeouts(nowUs: number): void {
     this.#reassembler.expire(nowUs);
@@ -363,8 +453,9 @@ export class Endpoint {
    */
   pollFrames(pool: Pool, burst: Burst, nowUs: number, unixMs: number): number {
     const before = burst.count;
+    this.#burstBytes = 0;
     let rounds = this.#ready.length;
-    while (rounds-- > 0 && burst.count < BURST_FRAMES_MAX) {
+    while (rounds-- > 0 && burst.count < BURST_FRAMES_MAX && this.#burstBytes < BURST_BYTES_MAX) {
       const entry = this.#ready.shift()!;
       entry.queued = false;
       const more = this.#pollEntry(entry, pool, burst, nowUs, unixMs);
@@ -536,6 +627,7 @@ export class Endpoint {
       isSameHost: this.#isSameHost,
       frameBytesMax: this.#frameBytesMax,
       blocks: this.#blocks,
+      runBuffers: this.#runBuffers,
       config: {
         ...this.#options.stream,
         // What the handshake took is a better guess than RFC 9002's 333 ms, unless it had losses.
@@ -586,27 +678,7 @@ export class Endpoint {
       this.#add(burst, entry.peer, 0, slot, pool.frameOffsetOf(slot), frame.length);
     }
     if (entry.connection !== undefined) {
-      const timestamp = splitNs(unixMs);
-      while (burst.count < BURST_FRAMES_MAX) {
-        const slot = pool.alloc();
-        if (slot < 0) return true;
-        const at = pool.frameOffsetOf(slot);
-        const length = entry.connection.pollFrame(
-          pool.bytes,
-          pool.view,
-          at,
-          pool.frameBytesMax,
-          nowUs,
-          timestamp.high,
-          timestamp.low,
-        );
-        if (length === 0) {
-          pool.free(slot);
-          break;
-        }
-        const { polledPeer, polledEcn } = entry.connection;
-        this.#add(burst, polledPeer, polledEcn, slot, at, length);
-      }
+      if (!this.#pollConnection(entry.connection, pool, burst, nowUs, unixMs)) return true;
       this.#drainEvents(entry);
       if (entry.connection.state === "closed") {
         this.#remove(entry);
@@ -624,7 +696,80 @@ export class Endpoint {
       entry,
       Math.min(entry.connection?.nextTimeoutUs() ?? NEVER, handshake?.nextTimeoutUs() ?? NEVER),
     );
-    return burst.count >= BURST_FRAMES_MAX;
+    return burst.count >= BURST_FRAMES_MAX || this.#burstBytes >= BURST_BYTES_MAX;
+  }
+
+  /**
+   * Takes what the connection has to send, one frame or train behind the other in a slot as long as
+   * there is room. False: the pool is empty.
+   */
+  #pollConnection(
+    connection: Connection,
+    pool: Pool,
+    burst: Burst,
+    nowUs: number,
+    unixMs: number,
+  ): boolean {
+    const { high, low } = splitNs(unixMs);
+    let slot = -1;
+    let at = 0;
+    let end = 0;
+    while (burst.count < BURST_FRAMES_MAX && this.#burstBytes < BURST_BYTES_MAX) {
+      const isFresh = slot < 0 || end - at < connection.frameBytes;
+      if (isFresh) {
+        slot = pool.alloc();
+        if (slot < 0) return false;
+        at = pool.frameOffsetOf(slot);
+        end = at + pool.frameBytesMax;
+      }
+      const packetsMax = this.#options.trains ? Infinity : BURST_FRAMES_MAX - burst.count;
+      const length = connection.pollTrain(
+        pool.bytes,
+        pool.view,
+        at,
+        end - at,
+        packetsMax,
+        nowUs,
+        high,
+        low,
+      );
+      if (length === 0) {
+        if (isFresh) {
+          pool.free(slot);
+          return true;
+        }
+        slot = -1; // a probe of the path MTU may want a whole slot
+        continue;
+      }
+      if (!isFresh) pool.share(slot);
+      this.#addTrain(connection, pool, burst, slot, at, length);
+      at += length + OVERLAY_BYTES;
+      this.#burstBytes += length;
+    }
+    return true;
+  }
+
+  #addTrain(
+    connection: Connection,
+    pool: Pool,
+    burst: Burst,
+    slot: number,
+    at: number,
+    length: number,
+  ): void {
+    const { polledPeer, polledEcn, polledPackets, polledSegment } = connection;
+    this.counters.framesOut += polledPackets;
+    this.counters.bytesOut += length - (polledPackets - 1) * OVERLAY_BYTES;
+    if (this.#options.trains || polledPackets === 1) {
+      burst.push(slot, at, length, polledEcn, polledPeer, polledSegment);
+      return;
+    }
+    for (let i = 0; i < polledPackets; i++) {
+      if (i > 0) pool.share(slot);
+      const from = at + i * polledSegment;
+      const frameBytes = Math.min(polledSegment - OVERLAY_BYTES, at + length - from);
+      burst.push(slot, from, frameBytes, polledEcn, polledPeer);
+    }
   }
 
   /** Looks the peer's number up again when the port forgot it. */

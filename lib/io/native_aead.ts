@@ -56,7 +56,7 @@ export function nativeAeadLibraries(): Exclude<AeadLibrary, "best">[] {
 }
 
 /** A native key. The library has its own copy, so wiping the array given does not reach it: close. */
-class NativeKey {
+export class NativeKey {
   readonly io: NexusIo;
   readonly handle: number;
   readonly #close: () => void;
@@ -107,7 +107,7 @@ function keyError(suite: number, library: AeadLibrary, errno: number): NexusErro
 }
 
 /** FFI takes shared memory too; its type does not say so. */
-function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+export function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes as Uint8Array<ArrayBuffer>;
 }
 

@@ -58,7 +58,8 @@ export async function openBestPort(asked: BestPortOptions): Promise<BestPort> {
         { hint: "use the portable port (--port udp)" },
       );
     }
-    return { port: await openUdpNativePort(options), kind: "udp-native", reason: "asked for" };
+    const port = await openUdpNativePort({ ...options, trains: true });
+    return { port, kind: "udp-native", reason: "asked for" };
   }
   if (faults !== undefined) {
     return await portable(options, "only it has the scripted faults that were asked for");
@@ -66,7 +67,7 @@ export async function openBestPort(asked: BestPortOptions): Promise<BestPort> {
   const unavailable = udpNativeUnavailable();
   if (unavailable !== undefined) return await portable(options, unavailable);
   return {
-    port: await openUdpNativePort(options),
+    port: await openUdpNativePort({ ...options, trains: true }),
     kind: "udp-native",
     reason: "the native library is there: segmentation offload, ECN, receive times",
   };

@@ -66,15 +66,27 @@ export class AckTracker implements AckSource {
 
   /** Records a packet whose frames were all taken. */
   onPacket(packetNumber: number, ackEliciting: boolean, ecn: number, nowUs: number): void {
+    this.onPackets(packetNumber, 1, ackEliciting, ecn, nowUs);
+  }
+
+  /** The same for `count` packets with successive numbers. */
+  onPackets(
+    packetNumber: number,
+    count: number,
+    ackEliciting: boolean,
+    ecn: number,
+    nowUs: number,
+  ): void {
     const expected = this.#ranges.largest + 1;
     if (packetNumber >= expected) this.#largestUs = nowUs;
-    this.#ranges.insert(packetNumber);
+    if (count === 1) this.#ranges.insert(packetNumber);
+    else this.#ranges.insertRange(packetNumber, packetNumber + count - 1);
     if (packetNumber > expected) this.#gapUs = nowUs;
-    if (ecn === ECN_ECT0) this.ect0++;
-    else if (ecn === ECN_ECT1) this.ect1++;
-    else if (ecn === ECN_CE) this.ce++;
+    if (ecn === ECN_ECT0) this.ect0 += count;
+    else if (ecn === ECN_ECT1) this.ect1 += count;
+    else if (ecn === ECN_CE) this.ce += count;
     if (!ackEliciting) return;
-    this.#unacknowledged++;
+    this.#unacknowledged += count;
     if (packetNumber !== expected) this.#repeatsLeft = REPEATS;
     const atOnce = packetNumber !== expected || ecn === ECN_CE ||
       this.#unacknowledged >= ELICITING_PACKETS_MAX;

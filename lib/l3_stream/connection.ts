@@ -19,6 +19,7 @@ import { MESSAGE_HEAD_BYTES, type Mode, PRIORITY_MAX } from "./frames/mod.ts";
 import type { Path } from "./path.ts";
 import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
 import { Receiver } from "./receive.ts";
+import { type Landing, RunResult } from "./runs.ts";
 import { SentFramesSink } from "./sent_frames.ts";
 import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
 import { PROBABILITY_PPM_DEFAULT, PROBABILITY_PPM_MAX } from "./streams/pr_sender.ts";
@@ -190,6 +191,64 @@ export class Connection {
     return ReceiveResult.OK;
   }
 
+  /**
+   * Goes on with the train that the landing names: how many results it has now, to be given to
+   * receiveResult in order before the next call. 0: it is done, or the landing is full; -1: this
+   * connection has no runs.
+   */
+  openTrain(bytes: Uint8Array, landing: Landing): number {
+    const { state, primary, options } = this.#core;
+    if (state !== "established") return -1;
+    return primary.runs(options.localNodeId, options.peerNodeId)?.open(bytes, landing) ?? -1;
+  }
+
+  /** Takes result `i` of openTrain, but one of kind FRAME. As receiveFrame otherwise. */
+  receiveResult(
+    landing: Landing,
+    i: number,
+    nowUs: number,
+    ecn: number,
+    peer: number,
+  ): ReceiveResult {
+    const core = this.#core;
+    const kind = landing.kind(i);
+    core.nowUs = nowUs;
+    if (kind !== RunResult.DATA && kind !== RunResult.PACKET) {
+      core.counters.framesDropped++;
+      return kind === RunResult.FORGED ? ReceiveResult.UNAUTHENTIC : ReceiveResult.REPLAYED;
+    }
+    if (core.state === "closed") return ReceiveResult.CLOSED;
+    const path = core.primary;
+    const packets = kind === RunResult.DATA ? landing.packets(i) : 1;
+    core.counters.packetsReceived += packets;
+    core.counters.bytesReceived += landing.frameBytes(i);
+    core.lastReceivedUs = nowUs;
+    const at = landing.at(i);
+    const end = at + landing.length(i);
+    const { bytes, view } = landing;
+    if (core.state === "closing") {
+      if (kind === RunResult.PACKET) this.#receiver.receiveClosing(bytes, view, at, end);
+      return ReceiveResult.OK;
+    }
+    core.restartIdle();
+    if (kind === RunResult.DATA) {
+      this.#receiver.receiveData(path, landing, i, ecn, peer);
+      return ReceiveResult.OK;
+    }
+    this.#receiver.receivePayload(
+      path,
+      bytes,
+      view,
+      at,
+      end,
+      landing.packetNumber(i),
+      ecn,
+      peer,
+      landing.frameBytes(i),
+    );
+    return ReceiveResult.OK;
+  }
+
   /** The time of nextTimeoutUs came (or any other; calling too often does no harm). */
   handleTimeout(nowUs: number): void {
     const core = this.#core;
@@ -293,8 +352,54 @@ export class Connection {
     timestampHigh: number,
     timestampLow: number,
   ): number {
+    return this.pollTrain(
+      bytes,
+      view,
+      frameOffset,
+      bytesMax,
+      1,
+      nowUs,
+      timestampHigh,
+      timestampLow,
+    );
+  }
+
+  /**
+   * As pollFrame, for up to `packetsMax` frames of one length with room for an overlay between them:
+   * bytes from the first to the end of the last. How many is in `polledPackets`, and for more than
+   * one the bytes from one to the next in `polledSegment`.
+   */
+  pollTrain(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    bytesMax: number,
+    packetsMax: number,
+    nowUs: number,
+    timestampHigh: number,
+    timestampLow: number,
+  ): number {
     this.#core.nowUs = nowUs;
-    return this.#transmitter.poll(bytes, view, frameOffset, bytesMax, timestampHigh, timestampLow);
+    return this.#transmitter.poll(
+      bytes,
+      view,
+      frameOffset,
+      bytesMax,
+      packetsMax,
+      timestampHigh,
+      timestampLow,
+    );
+  }
+
+  get polledPackets(): number {
+    return this.#transmitter.packets;
+  }
+  get polledSegment(): number {
+    return this.#transmitter.segment;
+  }
+  /** Largest frame that is sent now. */
+  get frameBytes(): number {
+    return this.#core.primary.frameBytes;
   }
 
   /** The port's number of the address that the last frame of pollFrame goes to. */
@@ -376,7 +481,10 @@ export class Connection {
     return taken;
   }
 
-  /** The next bytes of an RO stream in order, a view that stays valid; undefined: none now. */
+  /**
+   * The next bytes of an RO stream in order; undefined: none now. A view, valid until the next call
+   * for this stream, which a reader that waits for more has made as well.
+   */
   read(stream: number): Uint8Array<ArrayBuffer> | undefined {
     const core = this.#core;
     const source = core.table.get(stream);

@@ -30,6 +30,7 @@ import { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
 import { BlockPool, type BlockSource } from "./streams/blocks.ts";
 import { PrShared } from "./streams/pr_shared.ts";
+import type { RunBuffers } from "./runs.ts";
 import { Scheduler } from "./streams/scheduler.ts";
 import {
   PENDING_CLOSE,
@@ -71,6 +72,8 @@ export interface ConnectionOptions {
    */
   frameBytesMax?: number;
   config?: Partial<StreamConfig>;
+  /** For runs, where the protection has them; shared by all connections of an endpoint. */
+  runBuffers?: RunBuffers;
   /** Memory of send buffers; may serve many connections. Default: a pool of its own. */
   blocks?: BlockSource;
   /** Who computes the repair symbols of PR. Default: the portable codec. */

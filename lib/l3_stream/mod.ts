@@ -37,6 +37,7 @@ export {
   PRIORITY_MAX,
 } from "./frames/mod.ts";
 export * from "./protection.ts";
+export { Landing, type PacketRuns, RunBuffers, RunResult, SealRun } from "./runs.ts";
 export {
   type Block,
   BLOCK_BYTES,

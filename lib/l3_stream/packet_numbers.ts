@@ -23,9 +23,14 @@ export class PacketNumbers {
     return this.#next;
   }
 
-  /** The packet numbered `next` was sealed. */
-  advance(): void {
-    this.#next++;
+  /** Packets that may be numbered in sequence from `next` on. */
+  get inSequence(): number {
+    return this.#skipAt - this.#next;
+  }
+
+  /** Packets from `next` on were sealed, at most `inSequence` of them. */
+  advance(count = 1): void {
+    this.#next += count;
     if (this.#next < this.#skipAt) return;
     this.#next++;
     this.#chooseSkip();

@@ -4,6 +4,14 @@
  * its frames go. A connection begins with one path, `paths[0]`, the primary one.
  */
 import { NEVER, type RandomFill } from "../base/mod.ts";
+import {
+  encodeHeader,
+  Flag,
+  FrameType,
+  HEADER_BYTES,
+  HeaderFields,
+  SEALED_PAYLOAD_OFFSET,
+} from "../l1_link/mod.ts";
 import { AckTracker } from "./acks.ts";
 import { MAX_ACK_DELAY_US_DEFAULT, type StreamConfig } from "./config.ts";
 import { type CongestionController, createCongestion } from "./congestion/mod.ts";
@@ -12,9 +20,21 @@ import { PathMtu } from "./path_mtu.ts";
 import type { PathValidation } from "./path_validation.ts";
 import type { PacketProtection } from "./protection.ts";
 import { EcnValidation } from "./ecn.ts";
+import type { PacketRuns } from "./runs.ts";
 import { LossRecovery } from "./recovery.ts";
 import { RttEstimator } from "./rtt.ts";
 import type { SentFrames } from "./sent_frames.ts";
+
+/** The header that all sealed frames of a direction share, but for what names path and packet. */
+export function sealedHeader(source: Uint8Array, dest: Uint8Array): HeaderFields {
+  const header = new HeaderFields();
+  header.type = FrameType.DATA;
+  header.flags = Flag.ENCRYPTED;
+  header.source = source;
+  header.dest = dest;
+  header.optionsLength = SEALED_PAYLOAD_OFFSET - HEADER_BYTES;
+  return header;
+}
 
 /** What a path is made from. */
 export interface PathOptions {
@@ -48,6 +68,7 @@ export class Path {
   readonly mtu: PathMtu;
   readonly ecn: EcnValidation;
   readonly #config: StreamConfig;
+  #runs: PacketRuns | null | undefined;
   readonly #random: RandomFill;
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
@@ -97,6 +118,29 @@ export class Path {
       rtt: this.rtt,
       maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
     });
+  }
+
+  /**
+   * Runs of this path's packets, made when first asked for; undefined where there are none. `local`
+   * and `remote` are the node ids of both ends.
+   */
+  runs(local: Uint8Array, remote: Uint8Array): PacketRuns | undefined {
+    if (this.#runs !== undefined) return this.#runs ?? undefined;
+    const runs = this.protection.openRuns?.(
+      this.#header(this.peerConnectionId, local, remote),
+      this.#header(this.localConnectionId, remote, local),
+    );
+    this.#runs = runs ?? null;
+    return runs;
+  }
+
+  #header(connectionId: number, source: Uint8Array, dest: Uint8Array): Uint8Array {
+    const fields = sealedHeader(source, dest);
+    fields.streamId = connectionId;
+    fields.keyPhase = this.protection.keyPhase;
+    const bytes = new Uint8Array(HEADER_BYTES);
+    encodeHeader(bytes, new DataView(bytes.buffer), 0, fields);
+    return bytes;
   }
 
   /** Largest frame to send, header and CRC included. */

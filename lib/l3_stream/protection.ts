@@ -3,6 +3,7 @@
  * records, so that this layer never sees a key (docs/protocol.md §5).
  */
 import type { FrameInfo } from "../l1_link/mod.ts";
+import type { PacketRuns } from "./runs.ts";
 
 /** The tag does not fit the bytes: forged, damaged or sealed under another key. */
 export const OPEN_UNAUTHENTIC = -1;
@@ -32,6 +33,12 @@ export interface PacketProtection {
    * changes only when the tag verifies.
    */
   open(bytes: Uint8Array, view: DataView, frameOffset: number, info: FrameInfo): number;
+
+  /**
+   * Runs of packets in one call; undefined where the engine has none. The headers are those that
+   * every frame sent and received on the path has, but for length, number and timestamp.
+   */
+  openRuns?(sealHeader: Uint8Array, openHeader: Uint8Array): PacketRuns | undefined;
 
   /** Key phase to stamp on frames sent now (1…255). */
   readonly keyPhase: number;

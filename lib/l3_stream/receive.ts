@@ -52,6 +52,7 @@ import {
 import { type Path, PEER_UNKNOWN } from "./path.ts";
 import type { Acknowledgement } from "./recovery.ts";
 import { REFUSED, StreamFrames, TAKEN } from "./receive_stream.ts";
+import type { Landing } from "./runs.ts";
 import type { SentFramesSink } from "./sent_frames.ts";
 import { Timer } from "./timers.ts";
 
@@ -124,6 +125,36 @@ export class Receiver {
     }
     path.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
     if (isHurried) path.acks.hurry(core.nowUs);
+    if (this.#streams.isRepeat) path.acks.onRepeatedData(core.nowUs);
+  }
+
+  /**
+   * Takes packets of one DATA frame each, successive in numbers and offsets, as a run landed them.
+   * As receivePayload otherwise.
+   */
+  receiveData(path: Path, landing: Landing, result: number, ecn: number, peer: number): void {
+    const core = this.#core;
+    const { frame } = core;
+    const packetNumber = landing.packetNumber(result);
+    const packets = landing.packets(result);
+    this.#path = path;
+    this.#peer = peer;
+    this.#frameBytes = landing.frameBytes(result);
+    this.#streams.isRepeat = false;
+    frame.type = DATA;
+    frame.stream = landing.stream(result);
+    frame.offset = landing.offset(result);
+    frame.dataAt = landing.at(result);
+    frame.dataLength = landing.length(result);
+    if (frame.offset + frame.dataLength > Number.MAX_SAFE_INTEGER) {
+      return core.fail(CloseReason.FRAME_ENCODING, "DATA frame is malformed");
+    }
+    if (this.#streams.onData(frame, landing.bytes, landing) === REFUSED) return;
+    if (!core.isOpen) return;
+    if (peer !== path.peer || path.validation !== undefined) {
+      this.#noteAddress(packetNumber + packets - 1 > path.acks.largest);
+    }
+    path.acks.onPackets(packetNumber, packets, true, ecn, core.nowUs);
     if (this.#streams.isRepeat) path.acks.onRepeatedData(core.nowUs);
   }
 

@@ -12,6 +12,7 @@ import {
   MODE_RELIABLE_ORDERED,
   MODE_RELIABLE_UNORDERED,
 } from "./frames/mod.ts";
+import type { Landing } from "./runs.ts";
 import {
   PART_COMPLETED,
   PART_CONTRADICTS,
@@ -130,7 +131,8 @@ export class StreamFrames {
     return TAKEN;
   }
 
-  onData(frame: Frame, bytes: Uint8Array): number {
+  /** `landing`: where `bytes` come from, if it may keep them there. */
+  onData(frame: Frame, bytes: Uint8Array, landing?: Landing): number {
     const core = this.#core;
     const stream = this.#opened(frame, MODE_RELIABLE_ORDERED, 0);
     if (stream === undefined) return TAKEN;
@@ -145,7 +147,9 @@ export class StreamFrames {
     if (!receiver.canTake(frame.offset)) return REFUSED;
     const grown = end - receiver.highest;
     if (grown > 0 && !this.#count(stream, end, grown)) return TAKEN;
-    receiver.take(frame.offset, bytes, frame.dataAt, frame.dataLength);
+    if (landing === undefined) {
+      receiver.take(frame.offset, bytes, frame.dataAt, frame.dataLength);
+    } else receiver.takeLanded(landing, frame.offset, frame.dataAt, frame.dataLength);
     if (stream.stopped) {
       core.discard(stream);
     } else if (receiver.readable && !stream.readableTold) {

@@ -187,6 +187,16 @@ export class LossRecovery<F> {
     return this.#pacer.delayUs(bytes, this.congestion.pacingRate(this.rtt), nowUs);
   }
 
+  /** Packets of `bytes` each that window and pacing let out now; canSend() was asked for one. */
+  packetsAllowed(bytes: number, nowUs: number): number {
+    const windowBytes = this.congestion.windowBytes - this.#bytesInFlight;
+    const pacedBytes = this.#pacer.budget(this.congestion.pacingRate(this.rtt), nowUs);
+    return Math.min(
+      Math.floor(Math.min(windowBytes, pacedBytes) / bytes),
+      PACKETS_IN_FLIGHT_MAX - this.#packets.inFlightCount,
+    );
+  }
+
   /**
    * Records a packet. Packets without ack-eliciting frames count neither in flight nor against
    * window and pacing; their `frames` are dropped. A path MTU probe is recorded with 0 bytes: its

@@ -8,10 +8,9 @@ import {
   CRC_BYTES,
   encodeHeader,
   finishFrame,
-  Flag,
-  FrameType,
   HEADER_BYTES,
-  HeaderFields,
+  type HeaderFields,
+  OVERLAY_BYTES,
   putEncryptionTag,
   SEALED_OVERHEAD,
   SEALED_PAYLOAD_OFFSET,
@@ -73,7 +72,7 @@ import {
   STREAM_STOP_BYTES,
   WINDOW_UPDATE_BYTES,
 } from "./frames/mod.ts";
-import type { Path } from "./path.ts";
+import { type Path, sealedHeader } from "./path.ts";
 import {
   SENT_ACK,
   SENT_CLOSE_ACK,
@@ -107,10 +106,14 @@ const STREAM_CONTROL_BYTES_MAX = STREAM_OPEN_BYTES + STREAM_ACK_BYTES + STREAM_C
  * so that it may forget old ranges.
  */
 const ACKS_ALONE_MAX = 16;
+/** Datagrams of a train: UDP_MAX_SEGMENTS of Linux before 6.9. */
+const TRAIN_PACKETS_MAX = 64;
+/** Bytes of a train: the largest IP packet less IPv6, UDP and first overlay header. */
+const TRAIN_BYTES_MAX = 65_535 - 48 - OVERLAY_BYTES;
 
 export class Transmitter {
   readonly #core: ConnectionCore;
-  readonly #header = new HeaderFields();
+  readonly #header: HeaderFields;
   readonly #token = new Uint8Array(8);
   readonly #tokenView = new DataView(this.#token.buffer);
 
@@ -135,16 +138,15 @@ export class Transmitter {
   /** Where the last packet goes, as Path.peer, and the ECN field of its IP header. */
   peer = 0;
   ecn = 0;
+  /** How many packets the last call wrote, and bytes from one to the next when it was a run. */
+  packets = 0;
+  segment = 0;
 
   constructor(core: ConnectionCore) {
     this.#core = core;
     this.#path = core.primary;
     const { options } = core;
-    this.#header.type = FrameType.DATA;
-    this.#header.flags = Flag.ENCRYPTED;
-    this.#header.source = options.localNodeId;
-    this.#header.dest = options.peerNodeId;
-    this.#header.optionsLength = SEALED_PAYLOAD_OFFSET - HEADER_BYTES;
+    this.#header = sealedHeader(options.localNodeId, options.peerNodeId);
   }
 
   /** As Connection.pollFrame. */
@@ -153,12 +155,15 @@ export class Transmitter {
     view: DataView,
     frameOffset: number,
     bytesMax: number,
+    packetsMax: number,
     timestampHigh: number,
     timestampLow: number,
   ): number {
     const core = this.#core;
     this.#bytes = bytes;
     this.#view = view;
+    this.packets = 1;
+    this.segment = 0;
     const { protection } = core.primary;
     if (protection.sealsLeft <= AEAD_RESERVE && core.isOpen) {
       core.close(CloseReason.AEAD_LIMIT, "this key has sealed as many frames as it may");
@@ -168,6 +173,14 @@ export class Transmitter {
       core.forgetConnection();
       return 0;
     }
+    const runBytes = this.#pollRun(
+      frameOffset,
+      bytesMax,
+      packetsMax,
+      timestampHigh,
+      timestampLow,
+    );
+    if (runBytes > 0) return runBytes;
     for (let i = 0; i < core.paths.length; i++) {
       const path = core.paths[i];
       // A probe may be all that gets through: it must not be lost to its size.
@@ -271,7 +284,7 @@ export class Transmitter {
     const { nowUs } = this.#core;
     const path = this.#path;
     const mustAck = path.acks.deadlineUs <= nowUs;
-    const maySend = this.#maySend(frameBytes);
+    const maySend = this.#maySend(path, frameBytes);
     if (!maySend && !mustAck) return;
     // A probe repeats the newest acknowledgement: the last one may be what was lost.
     if (mustAck || path.acks.owed || path.probes > 0) this.#writeAck();
@@ -301,9 +314,8 @@ export class Transmitter {
   }
 
   /** Whether there is something ack-eliciting and window and pacing let it out. */
-  #maySend(frameBytes: number): boolean {
+  #maySend(path: Path, frameBytes: number): boolean {
     const core = this.#core;
-    const path = this.#path;
     path.pacingUs = NEVER;
     // A peer that does not know yet where we are cannot acknowledge what fills the window: answers
     // to its challenges do not wait for it. There is one for each packet of the peer at most.
@@ -496,7 +508,7 @@ export class Transmitter {
   // ---- stream data ------------------------------------------------------------------------
 
   #writeStreamData(start: number): void {
-    const { scheduler, sendCredit, spreadable, paths } = this.#core;
+    const { scheduler, spreadable, paths } = this.#core;
     while (this.#fits(STREAM_ROOM_MIN)) {
       const stream = scheduler.pop();
       if (stream === undefined) break;
@@ -509,12 +521,18 @@ export class Transmitter {
       } else if (!this.#writeDataOf(stream)) {
         if (stream.messagesOut?.needsRoom && !this.#makeRoom(stream, start)) return;
       }
-      this.#core.closeWhenSent(stream);
-      if (stream.hasLost || stream.hasNew(sendCredit)) scheduler.push(stream);
-      else if (stream.isOpenToSend) scheduler.block(stream);
+      this.#putBack(stream);
     }
     // Those that wait for another path's turn: it may be this one's again before that.
     if (paths.length > 1) { for (const stream of spreadable) this.#core.schedule(stream); }
+  }
+
+  /** A stream had its turn: queues it again when it has more. */
+  #putBack(stream: Stream): void {
+    const { scheduler, sendCredit } = this.#core;
+    this.#core.closeWhenSent(stream);
+    if (stream.hasLost || stream.hasNew(sendCredit)) scheduler.push(stream);
+    else if (stream.isOpenToSend) scheduler.block(stream);
   }
 
   #writeDataOf(stream: Stream): boolean {
@@ -684,6 +702,100 @@ export class Transmitter {
     }
   }
 
+  // ---- runs -------------------------------------------------------------------------------
+
+  /**
+   * Bulk: when nothing but bytes of one stream is due, for at least one full packet of them, writes
+   * as many such packets as fit, in one call of the engine. Bytes from the first frame to the end of
+   * the last; 0: not now.
+   */
+  #pollRun(
+    frameOffset: number,
+    bytesMax: number,
+    packetsMax: number,
+    timestampHigh: number,
+    timestampLow: number,
+  ): number {
+    const core = this.#core;
+    const { primary: path, scheduler } = core;
+    const { runBuffers } = core.options;
+    if (runBuffers === undefined || scheduler.isEmpty || !this.#isBulkOnly(path)) return 0;
+    const stream = scheduler.peek()!;
+    const sender = stream.bytesOut;
+    const { frameBytes } = path;
+    if (sender === undefined || sender.hasLost || frameBytes > bytesMax) return 0;
+    const dataEach = Math.min(
+      frameBytes - SEALED_OVERHEAD - DATA_HEAD_BYTES,
+      DATA_LENGTH_MAX,
+    );
+    const sendable = Math.min(sender.sendable(stream.sendCredit), core.sendCredit.left);
+    if (sendable < dataEach || !this.#maySend(path, frameBytes)) return 0;
+    const runs = path.runs(core.options.localNodeId, core.options.peerNodeId);
+    if (runs === undefined) return 0;
+    const trainBytesMax = Math.min(bytesMax, TRAIN_BYTES_MAX);
+    const count = Math.min(
+      packetsMax,
+      TRAIN_PACKETS_MAX,
+      Math.max(1, Math.floor((trainBytesMax + OVERLAY_BYTES) / (frameBytes + OVERLAY_BYTES))),
+      Math.floor(sendable / dataEach),
+      path.recovery.packetsAllowed(frameBytes, core.nowUs),
+      path.numbers.inSequence,
+      path.protection.sealsLeft - AEAD_RESERVE,
+    );
+    if (count <= 0) return 0;
+    const run = runBuffers.sealRun;
+    const length = count * dataEach;
+    const pieces = sender.pieces(sender.sent, length, run.addresses, run.lengths);
+    if (pieces === 0) return 0;
+    sender.pick(stream.sendCredit, core.sendCredit, length);
+    const first = path.numbers.next;
+    run.set(
+      frameOffset,
+      count,
+      first,
+      stream.id,
+      sender.offset,
+      dataEach,
+      length,
+      timestampHigh,
+      timestampLow,
+      pieces,
+    );
+    const bytes = runs.seal(this.#bytes, run);
+    const wasIdle = path.recovery.packetsInFlight === 0;
+    path.recovery.onSentRun(
+      first,
+      count,
+      frameBytes,
+      stream.id,
+      sender.offset,
+      dataEach,
+      core.nowUs,
+    );
+    if (wasIdle) core.restartIdle(); // RFC 9000 §10.1
+    core.counters.packetsSent += count;
+    core.counters.bytesSent += count * frameBytes;
+    path.numbers.advance(count);
+    path.acksAlone = 0;
+    this.peer = path.peer;
+    this.ecn = path.ecn.codepoint;
+    path.ecn.onSent(count);
+    this.packets = count;
+    this.segment = count > 1 ? frameBytes + OVERLAY_BYTES : 0;
+    scheduler.pop();
+    this.#putBack(stream);
+    return bytes;
+  }
+
+  /** Whether there is nothing to send but stream data. */
+  #isBulkOnly(path: Path): boolean {
+    const core = this.#core;
+    return core.state === "established" && core.paths.length === 1 && core.pending === 0 &&
+      path.probes === 0 && path.validation === undefined && path.strayResponses.length === 0 &&
+      !path.hasWork && !path.acks.owed && path.acks.deadlineUs > core.nowUs &&
+      core.pongs.length === 0 && core.closeAcks.size === 0 && core.controlQueue.size === 0;
+  }
+
   // ---- sealing ----------------------------------------------------------------------------
 
   #seal(
@@ -708,8 +820,13 @@ export class Transmitter {
     header.timestampLow = timestampLow;
     encodeHeader(bytes, view, frameOffset, header);
     putEncryptionTag(bytes, frameOffset + HEADER_BYTES);
-    protection.seal(bytes, view, frameOffset, start, payloadBytes, packetNumber);
-    finishFrame(bytes, view, frameOffset, length);
+    const runs = core.options.runBuffers === undefined
+      ? undefined
+      : this.#path.runs(core.options.localNodeId, core.options.peerNodeId);
+    if (runs === undefined) {
+      protection.seal(bytes, view, frameOffset, start, payloadBytes, packetNumber);
+      finishFrame(bytes, view, frameOffset, length);
+    } else runs.sealFrame(bytes, frameOffset, length, packetNumber);
 
     const isFirstSinceReceived = this.#ackEliciting && recovery.packetsInFlight === 0;
     this.#record(packetNumber, this.#isProbe ? 0 : length);

@@ -5,6 +5,7 @@
  * bytes. One conformance suite runs over both.
  */
 import { NexusError } from "../base/mod.ts";
+import type { Landing, SealRun } from "../l3_stream/mod.ts";
 
 /** X25519, Ed25519, AES-256-GCM, SHA-256 (protocol.md §4.2). */
 export const SUITE_AES_256_GCM = 0x0001;
@@ -47,6 +48,40 @@ export interface Aead {
   ): boolean;
 }
 
+/** An AEAD with a copy of its key elsewhere: it must be closed to wipe that. */
+export interface ClosableAead extends Aead {
+  close(): void;
+}
+
+/** Both directions of the traffic of one path. */
+export interface RunKeys {
+  readonly suite: number;
+  readonly vni: number;
+  readonly pathId: number;
+  readonly sealKey: Uint8Array;
+  readonly sealIv: Uint8Array;
+  readonly openKey: Uint8Array;
+  readonly openIv: Uint8Array;
+}
+
+/** Runs of one path over keys of their own. */
+export interface ClosableRuns {
+  seal(bytes: Uint8Array, run: SealRun): number;
+  sealFrame(bytes: Uint8Array, at: number, length: number, packetNumber: number): void;
+  /** `window` is the state of the path's replay window, which is checked and kept up. */
+  open(bytes: Uint8Array, landing: Landing, window: Uint32Array): number;
+  close(): void;
+}
+
+/** What seals and opens records faster than the engine's own AEADs. */
+export interface RecordEngine {
+  /** For the log: which library. */
+  readonly name: string;
+  aead(suite: number, key: Uint8Array): ClosableAead;
+  /** The headers are as in PacketProtection.openRuns. */
+  runs(keys: RunKeys, sealHeader: Uint8Array, openHeader: Uint8Array): ClosableRuns;
+}
+
 /** Asymmetric primitives, hashes and AEADs; all synchronous. */
 export interface CryptoEngine {
   readonly name: string;
@@ -66,6 +101,8 @@ export interface CryptoEngine {
   x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array;
   /** The AEAD of a suite; throws UNKNOWN_SUITE for others. */
   aead(suite: number, key: Uint8Array): Aead;
+  /** For traffic; absent: `aead` serves it frame by frame. */
+  readonly records?: RecordEngine;
 }
 
 /** What every engine throws for a key agreement without a secret. */

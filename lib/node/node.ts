@@ -15,6 +15,7 @@ import {
 import { ensureAdminToken } from "../io/admin_token.ts";
 import { randomFill, systemClock } from "../io/clock.ts";
 import { nodeEngine } from "../io/crypto.ts";
+import { chooseEngine } from "../io/native_records.ts";
 import { localAddresses } from "../io/local_addresses.ts";
 import { openBestPort } from "../io/open_port.ts";
 import { bestPoolMemory } from "../io/pool_memory.ts";
@@ -62,7 +63,7 @@ import { VERSION } from "./version.ts";
 /** How often providers are looked at for new models, and lost seeds dialled again. */
 const UPKEEP_MS = 1_000;
 /** Slots of the frame pool: 8 MiB, some 100 ms of a 1 Gbit/s burst at 1,200-byte frames. */
-const POOL_SLOTS = 4_096;
+const POOL_SLOTS = 256;
 /** Longest pause between two tries to get a certificate. */
 const RENEW_RETRY_MS_MAX = 60_000;
 
@@ -265,8 +266,9 @@ export class Node {
     }
     const { faults } = link;
     const pool = new Pool({
+      slotBytes: SLOT_BYTES.large,
       slots: POOL_SLOTS,
-      memory: bestPoolMemory(POOL_SLOTS * SLOT_BYTES.small),
+      memory: bestPoolMemory(POOL_SLOTS * SLOT_BYTES.large),
     });
     const { port, kind, reason } = await openBestPort({
       kind: link.port,
@@ -287,11 +289,17 @@ export class Node {
     const { identity } = this.membership;
     const unixS = Math.floor(systemClock.unixMs() / 1000);
     const handshakes = nodeLog("trust");
+    const { engine, blocks, reason } = chooseEngine(this.loaded.config.link.records);
+    this.#log.info("record engine is chosen", {
+      engine: engine.records?.name ?? engine.name,
+      reason,
+    });
     this.driver = new Driver({
       port: this.port,
       clock: systemClock,
       random: randomFill,
-      engine: nodeEngine,
+      engine,
+      blocks,
       identity,
       vni: this.vni,
       chain: this.membership.isMember

@@ -21,6 +21,8 @@ const WAIT_US_MAX = 1_000_000;
 const WAITED_US_MIN = 1_000;
 /** Longest that the loop keeps the event loop from everything else while frames come without end. */
 const YIELD_US_MAX = 2_000;
+/** Promises that may follow from each other between an event and the program's answer to it. */
+const PROMISE_TICKS = 16;
 /** Frames taken from the port before sending is looked at again: two bursts of acknowledgements. */
 const RECEIVE_BURSTS_MAX = 4;
 
@@ -60,6 +62,8 @@ export class Driver {
   readonly #tx = new Burst();
   #lostBefore = 0;
   #flushQueued = false;
+  /** Events were handed out since the loop last waited. */
+  #hasTold = false;
   /** No new dials; resolves when the goodbyes are said. */
   #drained?: Promise<void>;
   #closing = false;
@@ -74,7 +78,7 @@ export class Driver {
     this.onSession = onSession;
     this.onHandshakeFailed = onHandshakeFailed;
     const frameBytesMax = port.neverFragments ? port.frameBytesMax : FRAME_BYTES_DEFAULT;
-    this.endpoint = new Endpoint({ frameBytesMax, ...endpoint, peers: port });
+    this.endpoint = new Endpoint({ frameBytesMax, ...endpoint, peers: port, trains: port.trains });
     this.#loop = this.#run();
   }
 
@@ -184,6 +188,12 @@ export class Driver {
     let yieldedUs = this.clock.nowUs();
     while (!this.#closing) {
       this.#turn();
+      if (this.#hasTold) {
+        // What was told woke promises of the program. Their answers are to leave before the port
+        // looks for frames, which holds the event loop.
+        this.#hasTold = false;
+        for (let i = 0; i < PROMISE_TICKS; i++) await null;
+      }
       const nowUs = this.clock.nowUs();
       const waitUs = this.endpoint.nextTimeoutUs() - nowUs;
       await this.port.wait(Math.max(0, Math.min(waitUs, WAIT_US_MAX)));
@@ -206,20 +216,9 @@ export class Driver {
       if (port.rxBurst(rx) === 0) break;
       const nowUs = this.clock.nowUs();
       const unixS = this.#unixS();
-      const { pool } = port;
-      for (let k = 0; k < rx.count; k++) {
-        endpoint.receiveFrame(
-          pool.bytes,
-          pool.view,
-          rx.offset[k],
-          rx.length[k],
-          rx.peer[k],
-          rx.flags[k],
-          nowUs,
-          unixS,
-        );
-        pool.free(rx.slot[k]);
-      }
+      endpoint.receiveBurst(port.pool, rx, nowUs, unixS);
+      port.pool.commit(rx.slot, rx.count, 0);
+      if (endpoint.isFull) break;
     }
     const nowUs = this.clock.nowUs();
     endpoint.handleTimeouts(nowUs);
@@ -245,6 +244,7 @@ export class Driver {
     for (;;) {
       const event = this.endpoint.pollEvent();
       if (event === undefined) break;
+      this.#hasTold = true;
       switch (event.type) {
         case "connected": {
           const dial = this.#dials.get(event.connection);

@@ -28,6 +28,12 @@ export class Pacer {
     return Math.ceil((bytes - this.#tokenBytes) * 1e6 / rate);
   }
 
+  /** Bytes that may be sent now. */
+  budget(rate: number, nowUs: number): number {
+    this.#refill(rate, nowUs);
+    return this.#tokenBytes + 1;
+  }
+
   /** Takes what was sent out of the bucket. Probes may leave it in debt of at most one burst. */
   onSent(bytes: number, rate: number, nowUs: number): void {
     this.#refill(rate, nowUs);

@@ -1,9 +1,12 @@
 /**
  * Receiving half of a reliable ordered stream. Bytes lie in blocks at their offset; everything
- * below #contiguous can be read, ranges above it wait for the gap to fill. A byte is written
- * once, so what read() handed out never changes.
+ * below #contiguous can be read, ranges above it wait for the gap to fill.
+ *
+ * What comes in order and finds nothing unread stays in the landing where it was opened and is
+ * read from there; it moves to blocks only when it is not read before the landing is needed.
  */
 import { RangeSet } from "../ranges.ts";
+import type { Landing, LandingHolder } from "../runs.ts";
 import { BlockBuffer } from "./block_buffer.ts";
 import { COLLECTED_BLOCKS } from "./blocks.ts";
 
@@ -13,7 +16,7 @@ import { COLLECTED_BLOCKS } from "./blocks.ts";
  */
 export const GAPS_MAX = 4_096;
 
-export class ByteReceiver {
+export class ByteReceiver implements LandingHolder {
   readonly #buffer = new BlockBuffer(COLLECTED_BLOCKS);
   /** Everything below was handed out. */
   #read = 0;
@@ -22,6 +25,14 @@ export class ByteReceiver {
   /** Highest offset seen: what flow control counts. */
   #highest = 0;
   readonly #ahead = new RangeSet();
+  /** The unread bytes before #contiguous lie here, when there are any. */
+  #landed: Uint8Array<ArrayBuffer> | undefined;
+  #landedAt = 0;
+  #landedBytes = 0;
+  /** The last read() gave out a view of the landing. */
+  #isLent = false;
+  /** The landing knows of this stream. */
+  #isHolder = false;
 
   get contiguous(): number {
     return this.#contiguous;
@@ -36,7 +47,7 @@ export class ByteReceiver {
     return this.#read < this.#contiguous;
   }
   get bytesHeld(): number {
-    return this.#buffer.bytesHeld;
+    return this.#buffer.bytesHeld + this.#landedBytes;
   }
 
   /** Whether one more range could be remembered. */
@@ -44,8 +55,46 @@ export class ByteReceiver {
     return offset <= this.#contiguous || this.#ahead.count < GAPS_MAX;
   }
 
+  /** Takes `length` bytes that were opened at `at` of the landing, as take(). */
+  takeLanded(landing: Landing, offset: number, at: number, length: number): void {
+    const { bytes } = landing;
+    const isNext = offset === this.#contiguous && this.#ahead.count === 0 && length > 0;
+    const joins = this.#landedBytes === 0
+      ? this.#read === this.#contiguous
+      : this.#landed === bytes && this.#landedAt + this.#landedBytes === at;
+    if (!isNext || !joins) return this.take(offset, bytes, at, length);
+    if (this.#landedBytes === 0) this.#landedAt = at;
+    this.#landed = bytes;
+    this.#landedBytes += length;
+    this.#contiguous = this.#highest = offset + length;
+    if (this.#isHolder) return;
+    this.#isHolder = true;
+    landing.hold(this);
+  }
+
+  get holdsLanding(): boolean {
+    return this.#landedBytes > 0 || this.#isLent;
+  }
+
+  leaveLanding(): boolean {
+    const isFree = !this.#isLent;
+    this.#moveLanded();
+    this.#isLent = this.#isHolder = false;
+    return isFree;
+  }
+
+  #moveLanded(): void {
+    const length = this.#landedBytes;
+    this.#landedBytes = 0;
+    if (length > 0) {
+      this.#buffer.put(this.#read, this.#landed!, this.#landedAt, this.#landedAt + length);
+    }
+    this.#landed = undefined;
+  }
+
   /** Takes bytes[from, from + length) at `offset`; what is known already is left as it was. */
   take(offset: number, bytes: Uint8Array, from: number, length: number): void {
+    if (this.#landedBytes > 0) this.#moveLanded();
     const end = offset + length;
     if (end > this.#highest) this.#highest = end;
     if (offset < this.#contiguous) {
@@ -74,10 +123,20 @@ export class ByteReceiver {
     }
   }
 
-  /** The next bytes in order, as many as lie together; undefined when there are none. */
+  /**
+   * The next bytes in order, as many as lie together: a view, valid until the next call. undefined
+   * when there are none.
+   */
   read(): Uint8Array<ArrayBuffer> | undefined {
+    this.#isLent = false;
     const length = this.#contiguous - this.#read;
     if (length <= 0) return undefined;
+    if (this.#landedBytes > 0) {
+      this.#isLent = true;
+      this.#landedBytes = 0;
+      this.#read = this.#contiguous;
+      return this.#landed!.subarray(this.#landedAt, this.#landedAt + length);
+    }
     const piece = this.#buffer.view(this.#read, length);
     this.#read += piece.length;
     if (this.#read === this.#highest) this.#buffer.clear(this.#read);
@@ -88,6 +147,7 @@ export class ByteReceiver {
   /** Forgets what was not read; returns how many bytes nobody will read any more. */
   clear(): number {
     const unread = this.#highest - this.#read;
+    this.#landedBytes = 0;
     this.#read = this.#contiguous = this.#highest;
     this.#ahead.clear();
     this.#buffer.clear(this.#read);

@@ -37,6 +37,11 @@ export class Scheduler {
     this.#classes |= 1 << stream.priority;
   }
 
+  /** What pop() would give. */
+  peek(): Stream | undefined {
+    return this.#classes === 0 ? undefined : this.#heads[31 - Math.clz32(this.#classes)];
+  }
+
   /** The next stream of the most urgent class; undefined when nobody waits. */
   pop(): Stream | undefined {
     if (this.#classes === 0) return undefined;

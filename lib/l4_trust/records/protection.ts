@@ -17,12 +17,23 @@ import {
   writeCanonicalHeader,
 } from "../../l1_link/mod.ts";
 import {
+  type Landing,
   OPEN_KEY_PHASE,
   OPEN_REPLAYED,
   OPEN_UNAUTHENTIC,
   type PacketProtection,
+  type PacketRuns,
+  RunResult,
+  type SealRun,
 } from "../../l3_stream/mod.ts";
-import { type Aead, type CryptoEngine, NONCE_BYTES, TAG_BYTES } from "../engine.ts";
+import {
+  type Aead,
+  type ClosableAead,
+  type ClosableRuns,
+  type CryptoEngine,
+  NONCE_BYTES,
+  TAG_BYTES,
+} from "../engine.ts";
 import { recoverPacketNumber, ReplayWindow } from "./replay_window.ts";
 
 /**
@@ -58,9 +69,36 @@ export interface RecordKeys {
 interface KeyUse {
   readonly sealAead: Aead;
   readonly openAead: Aead;
+  /** Copies of the keys elsewhere, which must be wiped as well. */
+  readonly copies: (ClosableAead | ClosableRuns)[];
   seals: number;
   forgeries: number;
   wiped: boolean;
+}
+
+function useKeys({ engine, suite, sealKey, openKey }: RecordKeys): KeyUse {
+  const copies: KeyUse["copies"] = [];
+  const make = (key: Uint8Array): Aead => {
+    if (engine.records === undefined) return engine.aead(suite, key);
+    const made = engine.records.aead(suite, key);
+    copies.push(made);
+    return made;
+  };
+  // Made when first used: a path that has runs seldom does anything frame by frame.
+  let sealAead: Aead | undefined;
+  let openAead: Aead | undefined;
+  return {
+    get sealAead() {
+      return sealAead ??= make(sealKey);
+    },
+    get openAead() {
+      return openAead ??= make(openKey);
+    },
+    copies,
+    seals: 0,
+    forgeries: 0,
+    wiped: false,
+  };
 }
 
 /** Seals and opens the frames of one connection on one path; `wipe` ends all of its paths. */
@@ -81,18 +119,41 @@ export class RecordProtection implements PacketProtection {
   /** `use` is given for another path under keys that are in use already. */
   constructor(keys: RecordKeys, use?: KeyUse) {
     this.#keys = keys;
-    this.#use = use ?? {
-      sealAead: keys.engine.aead(keys.suite, keys.sealKey),
-      openAead: keys.engine.aead(keys.suite, keys.openKey),
-      seals: 0,
-      forgeries: 0,
-      wiped: false,
-    };
+    this.#use = use ?? useKeys(keys);
     new DataView(this.#aad.buffer).setUint32(0, keys.vni);
   }
 
   forPath(pathId: number): RecordProtection {
     return new RecordProtection({ ...this.#keys, pathId }, this.#use);
+  }
+
+  openRuns(sealHeader: Uint8Array, openHeader: Uint8Array): PacketRuns | undefined {
+    const { engine, pathId = 0 } = this.#keys;
+    if (engine.records === undefined || this.#use.wiped) return undefined;
+    const runs = engine.records.runs({ ...this.#keys, pathId }, sealHeader, openHeader);
+    this.#use.copies.push(runs);
+    return {
+      seal: (bytes, run) => this.#sealRun(runs, bytes, run),
+      sealFrame: (bytes, at, length, packetNumber) => {
+        this.#countSeals(packetNumber, 1);
+        runs.sealFrame(bytes, at, length, packetNumber);
+      },
+      open: (bytes, landing) => this.#openRun(runs, bytes, landing),
+    };
+  }
+
+  #sealRun(runs: ClosableRuns, bytes: Uint8Array, run: SealRun): number {
+    this.#countSeals(run.packetNumber, run.count);
+    return runs.seal(bytes, run);
+  }
+
+  #openRun(runs: ClosableRuns, bytes: Uint8Array, landing: Landing): number {
+    if (this.#use.wiped || this.#use.forgeries >= FORGERIES_MAX) return 0;
+    const results = runs.open(bytes, landing, this.#window.state);
+    for (let i = 0; i < results; i++) {
+      if (landing.kind(i) === RunResult.FORGED) this.#use.forgeries++;
+    }
+    return results;
   }
 
   /** Frames that may still be sealed, on all paths; 0 after `wipe`. */
@@ -114,7 +175,17 @@ export class RecordProtection implements PacketProtection {
     payloadLength: number,
     packetNumber: number,
   ): void {
-    if (this.sealsLeft === 0) {
+    this.#countSeals(packetNumber, 1);
+    this.#setNonce(this.#keys.sealIv, packetNumber);
+    const aad = this.#associatedData(bytes, frameOffset, undefined);
+    // The tag is the value of the last option, so it ends where the payload begins.
+    const tagAt = payloadOffset - TAG_BYTES;
+    this.#use.sealAead.seal(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagAt);
+  }
+
+  /** No number seals twice: checked before a byte is sealed. */
+  #countSeals(packetNumber: number, count: number): void {
+    if (this.sealsLeft < count) {
       throw new NexusError("AEAD_LIMIT", "cannot seal frame: the key is used up or wiped");
     }
     if (packetNumber < this.#nextPacketNumber) {
@@ -124,13 +195,8 @@ export class RecordProtection implements PacketProtection {
           `expected at least ${this.#nextPacketNumber}`,
       );
     }
-    this.#nextPacketNumber = packetNumber + 1;
-    this.#use.seals++;
-    this.#setNonce(this.#keys.sealIv, packetNumber);
-    const aad = this.#associatedData(bytes, frameOffset, undefined);
-    // The tag is the value of the last option, so it ends where the payload begins.
-    const tagAt = payloadOffset - TAG_BYTES;
-    this.#use.sealAead.seal(this.#nonce, aad, bytes, payloadOffset, payloadLength, tagAt);
+    this.#nextPacketNumber = packetNumber + count;
+    this.#use.seals += count;
   }
 
   /** The packet number, or OPEN_KEY_PHASE, OPEN_REPLAYED (also: too old) or OPEN_UNAUTHENTIC. */
@@ -161,6 +227,7 @@ export class RecordProtection implements PacketProtection {
   wipe(): void {
     const { sealKey, sealIv, openKey, openIv } = this.#keys;
     for (const key of [sealKey, sealIv, openKey, openIv, this.#nonce]) key.fill(0);
+    for (const copy of this.#use.copies.splice(0)) copy.close();
     this.#use.wiped = true;
   }
 

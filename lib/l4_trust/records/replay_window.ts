@@ -8,42 +8,47 @@ export const REPLAY_WINDOW = 4_096;
 
 const RING_WORDS = 2 * REPLAY_WINDOW / 32;
 
-/** Remembers which packet numbers were authenticated. */
+/**
+ * Remembers which packet numbers were authenticated. All of it lies in `state`, laid out as
+ * struct nx_replay of ffi/native/nx_io.h: largest number + 1 in two halves, then the ring.
+ */
 export class ReplayWindow {
-  readonly #ring = new Uint32Array(RING_WORDS);
-  #largest = -1;
+  readonly state = new Uint32Array(2 + RING_WORDS);
 
   /** Largest authenticated packet number; −1 before the first. */
   get largest(): number {
-    return this.#largest;
+    return this.state[0] * TWO_POW_32 + this.state[1] - 1;
   }
 
   /** Whether a number is neither too old nor seen. Changes nothing. */
   isNew(packetNumber: number): boolean {
-    if (packetNumber > this.#largest) return true;
-    if (packetNumber <= this.#largest - REPLAY_WINDOW) return false;
+    const { largest } = this;
+    if (packetNumber > largest) return true;
+    if (packetNumber <= largest - REPLAY_WINDOW) return false;
     const word = Math.floor(packetNumber / 32);
-    return (this.#ring[word % RING_WORDS] & (1 << (packetNumber % 32))) === 0;
+    return (this.state[2 + word % RING_WORDS] & (1 << (packetNumber % 32))) === 0;
   }
 
   /** Marks an authenticated number for which `isNew` holds. */
   mark(packetNumber: number): void {
     const word = Math.floor(packetNumber / 32);
-    if (packetNumber > this.#largest) {
+    if (packetNumber > this.largest) {
       this.#clearUpTo(word);
-      this.#largest = packetNumber;
+      this.state[0] = (packetNumber + 1) / TWO_POW_32;
+      this.state[1] = packetNumber + 1;
     }
-    this.#ring[word % RING_WORDS] |= 1 << (packetNumber % 32);
+    this.state[2 + word % RING_WORDS] |= 1 << (packetNumber % 32);
   }
 
   /** Clears the words after the largest number's up to `word`. */
   #clearUpTo(word: number): void {
-    const current = this.#largest < 0 ? -1 : Math.floor(this.#largest / 32);
+    const { largest } = this;
+    const current = largest < 0 ? -1 : Math.floor(largest / 32);
     if (word - current >= RING_WORDS) {
-      this.#ring.fill(0);
+      this.state.fill(0, 2);
       return;
     }
-    for (let w = current + 1; w <= word; w++) this.#ring[w % RING_WORDS] = 0;
+    for (let w = current + 1; w <= word; w++) this.state[2 + w % RING_WORDS] = 0;
   }
 }
 

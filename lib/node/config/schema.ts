@@ -4,6 +4,7 @@
  * The descriptions here become `schemas/config.schema.json`.
  */
 import { z } from "zod";
+import { RECORD_ENGINES } from "../../io/native_records.ts";
 import { PORT_KINDS } from "../../io/open_port.ts";
 import { TOP_K_DEFAULT, WEIGHTS_DEFAULT } from "../../l2_route/mod.ts";
 import {
@@ -59,6 +60,11 @@ const link = z.strictObject({
   port: says(
     z.enum(PORT_KINDS).default("auto"),
     "udp: the portable port; udp-native: the native one; auto: the best that runs here",
+  ),
+  records: says(
+    z.enum(RECORD_ENGINES).default("auto"),
+    "Who encrypts traffic: intel-ipsec-mb or libcrypto of the native library, portable: the " +
+      "runtime's own; auto: the fastest, measured when the node starts",
   ),
   faults: says(
     z.strictObject({
