@@ -37,6 +37,7 @@ import {
   CloseReason,
   Connection,
   type ConnectionEvent,
+  type ErasureCodec,
   FRAME_BYTES_DEFAULT,
   ReceiveResult,
   RunBuffers,
@@ -140,6 +141,8 @@ export interface EndpointOptions extends HandshakeConfig {
   trains?: boolean;
   /** Memory of the send buffers of all connections. Default: ordinary memory. */
   blocks?: BlockSource;
+  /** Who computes the repair symbols of PR streams. Default: the portable codec. */
+  erasureCodec?: ErasureCodec;
   /** Connections and handshakes at once; default CONNECTIONS_MAX. */
   connectionsMax?: number;
   /** Refuse new connections from others: false for a pure client. */
@@ -628,6 +631,7 @@ export class Endpoint {
       frameBytesMax: this.#frameBytesMax,
       blocks: this.#blocks,
       runBuffers: this.#runBuffers,
+      erasureCodec: this.#options.erasureCodec,
       config: {
         ...this.#options.stream,
         // What the handshake took is a better guess than RFC 9002's 333 ms, unless it had losses.

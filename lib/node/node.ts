@@ -17,6 +17,7 @@ import { randomFill, systemClock } from "../io/clock.ts";
 import { nodeEngine } from "../io/crypto.ts";
 import { chooseEngine } from "../io/native_records.ts";
 import { localAddresses } from "../io/local_addresses.ts";
+import { nativeErasureCodec } from "../io/native_reed_solomon.ts";
 import { openBestPort } from "../io/open_port.ts";
 import { bestPoolMemory } from "../io/pool_memory.ts";
 import { defaultStateDir, State } from "../io/state.ts";
@@ -308,6 +309,7 @@ export class Node {
       roots: this.membership.roots,
       connectionsMax: this.loaded.config.limits.connections_max,
       inviteSecret: this.membership.inviteSecret,
+      erasureCodec: this.portKind === "udp-native" ? nativeErasureCodec() : undefined,
       stream: { keepAliveMs: KEEP_ALIVE_MS, idleTimeoutMs: IDLE_TIMEOUT_MS },
       onSession: (session) => this.#accept(session),
       onFault: (error) => this.#log.error("a session failed", { error }),

@@ -104,11 +104,13 @@ export class Session {
   }
 
   /**
-   * Opens a stream.
-   * @throws NexusError CLOSED, STREAM_LIMIT
+   * Opens a stream. `probability` (0 … 1) is for MODE_PROBABILISTIC: what each message is to arrive
+   * with, both ways.
+   * @throws NexusError CLOSED, STREAM_LIMIT, INVALID_PROBABILITY
    */
-  open(mode: Mode, priority?: number): Channel {
-    const channel = new Channel(this, this.requireConnection().openStream(mode, priority), mode);
+  open(mode: Mode, priority?: number, probability?: number): Channel {
+    const id = this.requireConnection().openStream(mode, priority, probability);
+    const channel = new Channel(this, id, mode);
     this.#channels.set(channel.id, channel);
     return channel;
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { NexusError } from "../../lib/base/mod.ts";
 import { formatNodeId } from "../../lib/base/mod.ts";
-import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { MODE_PROBABILISTIC, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { type Session, SessionPool } from "../../lib/sdk/mod.ts";
 import { benchAuthority, benchDriver } from "../../bench/mesh.ts";
 
@@ -69,5 +69,32 @@ Deno.test("sdk: those who ask the same share a dial, those who ask more have the
   assert.equal(a.value.session, b.value.session);
   assert.ok(strict.status === "rejected");
   assert.equal(codeOf(strict.reason), "CONSTRAINT_NOT_MET");
+  await Promise.all([client.driver.close(), server.driver.close()]);
+});
+
+Deno.test("NS-PR-001: a channel carries messages with an asked probability, both ways", async () => {
+  const authority = benchAuthority();
+  const onSession = (session: Session) => {
+    session.onChannel = async (channel) => {
+      assert.equal(channel.mode, MODE_PROBABILISTIC);
+      for (let m = await channel.receive(); m; m = await channel.receive()) await channel.send(m);
+      channel.finish();
+    };
+  };
+  const server = await benchDriver(authority, { onSession });
+  const client = await benchDriver(authority);
+  const session = await client.driver.dial(server.address);
+  assert.throws(
+    () => session.open(MODE_PROBABILISTIC, undefined, 1),
+    (error) => codeOf(error) === "INVALID_PROBABILITY",
+  );
+  const channel = session.open(MODE_PROBABILISTIC, undefined, 0.999);
+  for (const size of [10, 5_000, 20_000]) {
+    await channel.send(new Uint8Array(size).fill(size));
+    const back = await channel.receive();
+    assert.deepEqual([back?.length, back?.[size - 1]], [size, size & 0xff]);
+  }
+  channel.finish();
+  assert.equal(await channel.receive(), undefined);
   await Promise.all([client.driver.close(), server.driver.close()]);
 });
