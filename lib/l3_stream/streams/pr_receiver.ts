@@ -6,7 +6,7 @@
  */
 import { NEVER } from "../../base/mod.ts";
 import { BLOCK_REPAIRS_MAX } from "../frames/fec.ts";
-import { Frame } from "../frames/frame.ts";
+import type { Frame } from "../frames/frame.ts";
 import { parseRecord } from "../frames/record.ts";
 import type { SymbolCounts } from "../frames/report.ts";
 import { areRecords, SYMBOL_LENGTH_BYTES } from "../frames/symbol.ts";
@@ -52,12 +52,11 @@ const NOTHING = new Uint8Array(0);
 export class PrReceiver {
   readonly #window = new SymbolWindow();
   /** Coded source symbols (length first) by number modulo the window; empty: not kept. */
-  readonly #kept: Uint8Array[] = new Array(KEPT_SYMBOLS).fill(NOTHING);
-  readonly #keptLength = new Uint16Array(KEPT_SYMBOLS);
-  readonly #keptNumber = new Float64Array(KEPT_SYMBOLS).fill(-1);
+  #kept: Uint8Array[] = [];
+  #keptLength = new Uint16Array(0);
+  #keptNumber = new Float64Array(0);
   readonly #blocks: PendingBlock[] = [];
   readonly #partial = new Map<number, Partial>();
-  readonly #record = new Frame();
   #held = 0;
   #reported = 0;
   #reportedUs = 0;
@@ -144,7 +143,8 @@ export class PrReceiver {
   /** Nothing more will be taken: gives all memory back. */
   clear(): void {
     this.#blocks.length = 0;
-    this.#kept.fill(NOTHING);
+    this.#kept = [];
+    this.#keptLength = new Uint16Array(0);
     this.#partial.clear();
     this.#give(this.#held);
     this.lingerUs = NEVER;
@@ -160,7 +160,7 @@ export class PrReceiver {
     end: number,
     totalMax: number,
   ): number {
-    const record = this.#record;
+    const record = this.#shared.record;
     while (at < end) {
       at = parseRecord(view, at, end, record);
       if (record.total > totalMax) return SYMBOL_TOO_LARGE;
@@ -176,7 +176,7 @@ export class PrReceiver {
   }
 
   #takePart(symbol: number, bytes: Uint8Array): boolean {
-    const { message, total, offset, dataAt, dataLength } = this.#record;
+    const { message, total, offset, dataAt, dataLength } = this.#shared.record;
     let partial = this.#partial.get(message);
     if (partial === undefined) {
       this.#forgetOldPartials();
@@ -252,7 +252,9 @@ export class PrReceiver {
     const from = at + SYMBOL_LENGTH_BYTES;
     const length = view.getUint16(at);
     const fits = length + SYMBOL_LENGTH_BYTES <= symbolBytes;
-    if (!fits || !areRecords(view, from, from + length, this.#record)) return SYMBOL_CONTRADICTS;
+    if (!fits || !areRecords(view, from, from + length, this.#shared.record)) {
+      return SYMBOL_CONTRADICTS;
+    }
     this.#window.recover(symbol);
     return this.#takeRecords(symbol, bytes, view, from, from + length, totalMax);
   }
@@ -272,6 +274,7 @@ export class PrReceiver {
 
   /** Keeps a symbol for rebuilding others; the memory of its place is used again. */
   #keep(symbol: number, bytes: Uint8Array, at: number, length: number): void {
+    if (this.#kept.length === 0) this.#makeKept();
     const place = symbol % KEPT_SYMBOLS;
     if (this.#kept[place].length < length) {
       const before = this.#kept[place].length;
@@ -282,6 +285,13 @@ export class PrReceiver {
     this.#kept[place].set(bytes.subarray(at, at + length));
     this.#keptLength[place] = length;
     this.#keptNumber[place] = symbol;
+  }
+
+  /** Not before the first symbol: most streams send one way only. */
+  #makeKept(): void {
+    this.#kept = new Array(KEPT_SYMBOLS).fill(NOTHING);
+    this.#keptLength = new Uint16Array(KEPT_SYMBOLS);
+    this.#keptNumber = new Float64Array(KEPT_SYMBOLS).fill(-1);
   }
 
   #isKept(symbol: number): boolean {

@@ -10,7 +10,7 @@
 import { NEVER } from "../../base/mod.ts";
 import { LossEstimate } from "../fec/loss_estimate.ts";
 import { repairsNeeded } from "../fec/redundancy.ts";
-import { BLOCK_REPAIRS_MAX, BLOCK_SOURCES_MAX, FEC_HEAD_BYTES } from "../frames/fec.ts";
+import { BLOCK_SOURCES_MAX, FEC_HEAD_BYTES } from "../frames/fec.ts";
 import { appendRecordHead, RECORD_HEAD_BYTES } from "../frames/record.ts";
 import type { SymbolCounts } from "../frames/report.ts";
 import { SYMBOL_BYTES_MAX, SYMBOL_HEAD_BYTES, SYMBOL_LENGTH_BYTES } from "../frames/symbol.ts";
@@ -47,7 +47,6 @@ export class PrSender {
   #view = new DataView(this.#slab.buffer);
   #stride = 0;
   readonly #lengths = new Uint16Array(BLOCK_SOURCES_MAX);
-  readonly #offsets = new Uint32Array(BLOCK_SOURCES_MAX + BLOCK_REPAIRS_MAX);
   /** Number of the block's first source symbol. */
   #first = 0;
   #sources = 0;
@@ -261,14 +260,15 @@ export class PrSender {
     if (this.#repairs === 0) return this.#beginBlock();
     const count = this.#sources + this.#repairs;
     this.#makeSlots(count);
-    for (let i = 0; i < count; i++) this.#offsets[i] = i * this.#stride;
+    const { codec, offsets } = this.#shared;
+    for (let i = 0; i < count; i++) offsets[i] = i * this.#stride;
     for (let i = 0; i < this.#sources; i++) {
-      const at = this.#offsets[i];
+      const at = offsets[i];
       this.#slab.fill(0, at + this.#lengths[i], at + this.#symbolBytes);
     }
-    this.#shared.codec.encode(
+    codec.encode(
       this.#slab,
-      this.#offsets,
+      offsets,
       this.#sources,
       this.#repairs,
       this.#symbolBytes,

@@ -18,7 +18,8 @@ const ARRIVED = 1;
 const RECOVERED = 2;
 
 export class SymbolWindow {
-  readonly #state = new Uint8Array(WINDOW_SYMBOLS);
+  /** Made with the first symbol: most streams send one way only. */
+  #state = new Uint8Array(0);
   /** Number of the first symbol that is not known of. */
   #next = 0;
   /** Number of the first symbol that is not counted. */
@@ -36,6 +37,7 @@ export class SymbolWindow {
   /** Symbols below `next` exist. Their places begin empty. */
   advance(next: number): void {
     if (next <= this.#next) return;
+    if (this.#state.length === 0) this.#state = new Uint8Array(WINDOW_SYMBOLS);
     this.#settle(Math.max(0, next - REORDER_SYMBOLS));
     for (let i = Math.max(this.#next, next - WINDOW_SYMBOLS); i < next; i++) {
       this.#state[i % WINDOW_SYMBOLS] = MISSING;
