@@ -667,6 +667,7 @@ export class Transmitter {
       if (!sender.pick(this.#end - start, roomMax, core.nowUs)) {
         // A probe has the base size, the next packet may be larger. Else the path has shrunk.
         if (this.#path.probes === 0) sender.dropRepairs();
+        core.closeWhenSent(stream); // they may have been the last that was to be sent
         return false;
       }
     }

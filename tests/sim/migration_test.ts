@@ -1,7 +1,7 @@
-/** Connections behind NATs that rebind, on simulated networks. */
+/** Connections that move and that have further paths, on simulated networks. */
 import assert from "node:assert/strict";
-import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { connect, runToEnd } from "./connection_harness.ts";
+import { MODE_PROBABILISTIC, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { connect, ConnectionHost, runToEnd } from "./connection_harness.ts";
 import { simulate } from "./network.ts";
 
 const REPLAY = "deno test tests/sim/migration_test.ts";
@@ -36,3 +36,27 @@ for (const seed of [1, 2, 3, 4]) {
     });
   });
 }
+
+Deno.test("NS-PR-003: a stream ends when its last repairs are too long for the path whose turn it is", () => {
+  simulate(31, REPLAY, (network) => {
+    // Found by the soak: repairs of large symbols were given up on a path that is still at the
+    // base size, and nobody noticed that nothing was left to send.
+    const client = new ConnectionHost(network, "client", "server", "client", {}, 1_464);
+    const server = new ConnectionHost(network, "server", "client", "server", {}, 1_464);
+    network.link("client", "server", { rateBps: 20e6, delayUs: 2_000, lossRate: 0.3 });
+    network.addHost("client", client);
+    network.addHost("server", server);
+    network.run(5e6);
+    assert.equal(client.connection.stats().frameBytes, 1_464);
+    const mode = MODE_PROBABILISTIC;
+    client.onEvent = ({ type }) => {
+      if (type !== "pathUsable") return;
+      for (let i = 0; i < 20; i++) {
+        client.add({ mode, total: 20, messageBytes: 1_300, probability: 0.99 });
+      }
+    };
+    client.openPath();
+    network.wake("client");
+    runToEnd(network, { client, server }, 20, 300e6);
+  });
+});
