@@ -245,6 +245,7 @@ export class Connection {
       ecn,
       peer,
       landing.frameBytes(i),
+      landing,
     );
     return ReceiveResult.OK;
   }
@@ -609,6 +610,10 @@ export class Connection {
   }
   get lastReceivedUs(): number {
     return this.#core.lastReceivedUs;
+  }
+  /** Whether something other than data waits to be sent: windows, ends of streams, answers. */
+  get hasControl(): boolean {
+    return this.#core.hasControl;
   }
   /** Streams of both ends that are not forgotten. */
   get openStreamCount(): number {

@@ -219,9 +219,12 @@ export class ConnectionCore {
 
   /** Whether any ack-eliciting frame waits that the primary path carries. */
   get hasWork(): boolean {
-    return this.pending !== 0 || !this.scheduler.isEmpty || this.controlQueue.size > 0 ||
-      this.closeAcks.size > 0 || this.pongs.length > 0 ||
-      this.extraPaths.frames.length > 0;
+    return !this.scheduler.isEmpty || this.hasControl;
+  }
+  /** The same without stream data. */
+  get hasControl(): boolean {
+    return this.pending !== 0 || this.controlQueue.size > 0 || this.closeAcks.size > 0 ||
+      this.pongs.length > 0 || this.extraPaths.frames.length > 0;
   }
 
   /** Effective idle timeout in milliseconds; 0: none (§5.2). */

@@ -85,7 +85,7 @@ export class Receiver {
 
   /**
    * Takes the packet payload bytes[at, end), already opened, that arrived on `path` from `peer` in
-   * a frame of `frameBytes`.
+   * a frame of `frameBytes`. `landing`: where `bytes` come from, if stream data may stay there.
    */
   receivePayload(
     path: Path,
@@ -97,6 +97,7 @@ export class Receiver {
     ecn: number,
     peer: number,
     frameBytes: number,
+    landing?: Landing,
   ): void {
     const core = this.#core;
     const { frame } = core;
@@ -117,7 +118,7 @@ export class Receiver {
       if (isAckEliciting(frame.type)) ackEliciting = true;
       if (!isProbingFrame(frame.type)) isProbing = false;
       if (frame.type === CONN_INIT || frame.type === CONN_ACCEPT) isHurried = true;
-      if (this.#onFrame(frame, bytes, view) === REFUSED) return;
+      if (this.#onFrame(frame, bytes, view, landing) === REFUSED) return;
       if (!core.isOpen) return;
     }
     if (peer !== path.peer || path.validation !== undefined) {
@@ -169,11 +170,16 @@ export class Receiver {
     }
   }
 
-  #onFrame(frame: Frame, bytes: Uint8Array, view: DataView): number {
+  #onFrame(
+    frame: Frame,
+    bytes: Uint8Array,
+    view: DataView,
+    landing: Landing | undefined,
+  ): number {
     const core = this.#core;
     switch (frame.type) {
       case DATA:
-        return this.#streams.onData(frame, bytes);
+        return this.#streams.onData(frame, bytes, landing);
       case MESSAGE:
         return this.#streams.onMessage(frame, bytes, view);
       case FEC:

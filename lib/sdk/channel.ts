@@ -147,7 +147,7 @@ export class Channel {
   #takeMessage(): Uint8Array | undefined {
     if (this.#assembler === undefined) {
       const message = this.session.received.readMessage(this.id);
-      if (message !== undefined) this.session.touch(); // Credit may have to go out.
+      if (message !== undefined) this.session.noteRead();
       return message;
     }
     for (;;) {
@@ -161,7 +161,7 @@ export class Channel {
 
   #takeBytes(): Uint8Array | undefined {
     const bytes = this.session.received.read(this.id);
-    if (bytes !== undefined) this.session.touch(); // Credit may have to go out.
+    if (bytes !== undefined) this.session.noteRead();
     return bytes;
   }
 

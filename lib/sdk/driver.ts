@@ -23,6 +23,10 @@ const WAITED_US_MIN = 1_000;
 const YIELD_US_MAX = 2_000;
 /** Promises that may follow from each other between an event and the program's answer to it. */
 const PROMISE_TICKS = 16;
+/** How often a program that goes on reading is let go on before the port is looked at again. */
+const PROGRAM_TURNS_MAX = 32;
+/** The same between one message of a program and the next that may share its packet. */
+const FLUSH_TICKS = 8;
 /** Frames taken from the port before sending is looked at again: two bursts of acknowledgements. */
 const RECEIVE_BURSTS_MAX = 4;
 
@@ -62,6 +66,11 @@ export class Driver {
   readonly #tx = new Burst();
   #lostBefore = 0;
   #flushQueued = false;
+  #flushTicks = 0;
+  /** How often the program took something. */
+  #reads = 0;
+  /** When the loop wakes up by itself; 0 while it is awake. */
+  #sleepsUntilUs = 0;
   /** Events were handed out since the loop last waited. */
   #hasTold = false;
   /** No new dials; resolves when the goodbyes are said. */
@@ -134,12 +143,20 @@ export class Driver {
     this.endpoint.touch(id);
     if (this.#flushQueued || this.#closing) return;
     this.#flushQueued = true;
-    queueMicrotask(() => {
-      this.#flushQueued = false;
-      this.#turn();
-      this.port.wake(); // The loop may sleep past a deadline that is nearer now.
-    });
+    this.#flushTicks = FLUSH_TICKS;
+    queueMicrotask(this.#flush);
   }
+
+  /** Sends what the program left, once it had the chance to leave more. */
+  readonly #flush = (): void => {
+    if (--this.#flushTicks > 0) return queueMicrotask(this.#flush);
+    this.#flushQueued = false;
+    if (this.#closing) return;
+    this.#transmit(this.clock.nowUs());
+    this.#dispatch();
+    // The loop may sleep past a deadline that is nearer now.
+    if (this.endpoint.nextTimeoutUs() < this.#sleepsUntilUs) this.port.wake();
+  };
 
   /** Hands in what came to another driver of the group (`onStray`). */
   receiveStray(stray: Stray): void {
@@ -189,14 +206,15 @@ export class Driver {
     while (!this.#closing) {
       this.#turn();
       if (this.#hasTold) {
-        // What was told woke promises of the program. Their answers are to leave before the port
-        // looks for frames, which holds the event loop.
         this.#hasTold = false;
-        for (let i = 0; i < PROMISE_TICKS; i++) await null;
+        await this.#giveTurn();
       }
       const nowUs = this.clock.nowUs();
       const waitUs = this.endpoint.nextTimeoutUs() - nowUs;
-      await this.port.wait(Math.max(0, Math.min(waitUs, WAIT_US_MAX)));
+      const sleepUs = Math.max(0, Math.min(waitUs, WAIT_US_MAX));
+      this.#sleepsUntilUs = nowUs + sleepUs;
+      await this.port.wait(sleepUs);
+      this.#sleepsUntilUs = 0;
       // A port that has frames, or looks for them itself, resolves at once: the rest of the
       // program (HTTP, timers, other sockets) must get its turn all the same.
       if (this.clock.nowUs() - nowUs > WAITED_US_MIN) yieldedUs = this.clock.nowUs();
@@ -205,6 +223,23 @@ export class Driver {
         yieldedUs = this.clock.nowUs();
       }
     }
+  }
+
+  /**
+   * What was told woke promises of the program. Their answers are to leave before the port looks for
+   * frames, which holds the event loop; and what arrived is to be read while it is in the caches.
+   */
+  async #giveTurn(): Promise<void> {
+    for (let i = 0; i < PROGRAM_TURNS_MAX; i++) {
+      const before = this.#reads;
+      for (let k = 0; k < PROMISE_TICKS; k++) await null;
+      if (this.#reads === before) return;
+    }
+  }
+
+  /** @internal the program took something that had arrived */
+  noteRead(): void {
+    this.#reads++;
   }
 
   /** In, timers, events, out; repeats while events lead to more. */

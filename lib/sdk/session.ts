@@ -163,6 +163,12 @@ export class Session {
     };
   }
 
+  /** @internal something that had arrived was taken: that may let the peer send more */
+  noteRead(): void {
+    this.#driver.noteRead();
+    if (this.#connection.hasControl) this.touch();
+  }
+
   /** @internal work was put into the connection */
   touch(): void {
     this.#driver.touch(this.id);

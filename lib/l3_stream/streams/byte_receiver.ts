@@ -2,8 +2,9 @@
  * Receiving half of a reliable ordered stream. Bytes lie in blocks at their offset; everything
  * below #contiguous can be read, ranges above it wait for the gap to fill.
  *
- * What comes in order and finds nothing unread stays in the landing where it was opened and is
- * read from there; it moves to blocks only when it is not read before the landing is needed.
+ * What comes in order out of a landing stays there and is read from there; it moves to blocks only
+ * when it is not read before the landing is needed. So the unread bytes below #contiguous are those
+ * in blocks, then those landed.
  */
 import { RangeSet } from "../ranges.ts";
 import type { Landing, LandingHolder } from "../runs.ts";
@@ -16,6 +17,13 @@ import { COLLECTED_BLOCKS } from "./blocks.ts";
  */
 export const GAPS_MAX = 4_096;
 
+/** A piece of a landing. */
+interface Landed {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly at: number;
+  length: number;
+}
+
 export class ByteReceiver implements LandingHolder {
   readonly #buffer = new BlockBuffer(COLLECTED_BLOCKS);
   /** Everything below was handed out. */
@@ -25,9 +33,8 @@ export class ByteReceiver implements LandingHolder {
   /** Highest offset seen: what flow control counts. */
   #highest = 0;
   readonly #ahead = new RangeSet();
-  /** The unread bytes before #contiguous lie here, when there are any. */
-  #landed: Uint8Array<ArrayBuffer> | undefined;
-  #landedAt = 0;
+  /** Unread bytes before #contiguous that lie in landings, piece by piece. */
+  readonly #landed: Landed[] = [];
   #landedBytes = 0;
   /** The last read() gave out a view of the landing. */
   #isLent = false;
@@ -57,14 +64,12 @@ export class ByteReceiver implements LandingHolder {
 
   /** Takes `length` bytes that were opened at `at` of the landing, as take(). */
   takeLanded(landing: Landing, offset: number, at: number, length: number): void {
-    const { bytes } = landing;
-    const isNext = offset === this.#contiguous && this.#ahead.count === 0 && length > 0;
-    const joins = this.#landedBytes === 0
-      ? this.#read === this.#contiguous
-      : this.#landed === bytes && this.#landedAt + this.#landedBytes === at;
-    if (!isNext || !joins) return this.take(offset, bytes, at, length);
-    if (this.#landedBytes === 0) this.#landedAt = at;
-    this.#landed = bytes;
+    if (offset !== this.#contiguous || this.#ahead.count > 0 || length === 0) {
+      return this.take(offset, landing.bytes, at, length);
+    }
+    const last = this.#landed.at(-1);
+    if (last?.bytes === landing.bytes && last.at + last.length === at) last.length += length;
+    else this.#landed.push({ bytes: landing.bytes, at, length });
     this.#landedBytes += length;
     this.#contiguous = this.#highest = offset + length;
     if (this.#isHolder) return;
@@ -84,12 +89,17 @@ export class ByteReceiver implements LandingHolder {
   }
 
   #moveLanded(): void {
-    const length = this.#landedBytes;
-    this.#landedBytes = 0;
-    if (length > 0) {
-      this.#buffer.put(this.#read, this.#landed!, this.#landedAt, this.#landedAt + length);
+    let offset = this.#contiguous - this.#landedBytes;
+    for (const { bytes, at, length } of this.#landed) {
+      this.#buffer.put(offset, bytes, at, at + length);
+      offset += length;
     }
-    this.#landed = undefined;
+    this.#dropLanded();
+  }
+
+  #dropLanded(): void {
+    this.#landed.length = 0;
+    this.#landedBytes = 0;
   }
 
   /** Takes bytes[from, from + length) at `offset`; what is known already is left as it was. */
@@ -129,14 +139,8 @@ export class ByteReceiver implements LandingHolder {
    */
   read(): Uint8Array<ArrayBuffer> | undefined {
     this.#isLent = false;
-    const length = this.#contiguous - this.#read;
-    if (length <= 0) return undefined;
-    if (this.#landedBytes > 0) {
-      this.#isLent = true;
-      this.#landedBytes = 0;
-      this.#read = this.#contiguous;
-      return this.#landed!.subarray(this.#landedAt, this.#landedAt + length);
-    }
+    const length = this.#contiguous - this.#landedBytes - this.#read;
+    if (length <= 0) return this.#readLanded();
     const piece = this.#buffer.view(this.#read, length);
     this.#read += piece.length;
     if (this.#read === this.#highest) this.#buffer.clear(this.#read);
@@ -144,10 +148,21 @@ export class ByteReceiver implements LandingHolder {
     return piece;
   }
 
+  #readLanded(): Uint8Array<ArrayBuffer> | undefined {
+    const landed = this.#landed.shift();
+    if (landed === undefined) return undefined;
+    const { bytes, at, length } = landed;
+    this.#isLent = true;
+    this.#landedBytes -= length;
+    this.#read += length;
+    this.#buffer.clear(this.#read); // blocks, which come first, hold nothing
+    return bytes.subarray(at, at + length);
+  }
+
   /** Forgets what was not read; returns how many bytes nobody will read any more. */
   clear(): number {
     const unread = this.#highest - this.#read;
-    this.#landedBytes = 0;
+    this.#dropLanded();
     this.#read = this.#contiguous = this.#highest;
     this.#ahead.clear();
     this.#buffer.clear(this.#read);
