@@ -118,6 +118,8 @@ async function compileLibrary(parts: readonly Part[]): Promise<void> {
     "-Wl,-soname,libnexus_io.so",
     "-Wl,--gc-sections",
     "-Wl,-z,relro,-z,now",
+    // The runtime unloads what an isolate loaded when that ends, under the feet of the waker's thread.
+    "-Wl,-z,nodelete",
     "-Wl,-s",
     "-o",
     `${target}.new`,

@@ -3,7 +3,7 @@ import { openIsal } from "./libisal.ts";
 import { builtFile, openLibrary } from "./locate.ts";
 
 /** NX_ABI_VERSION of the header that this file was written for. */
-export const NX_ABI_VERSION = 4;
+export const NX_ABI_VERSION = 5;
 
 /** Slots that one receive can use. */
 export const NX_RX_SLOTS_MAX = 16;
@@ -33,6 +33,9 @@ export const NxOpen = {
 
 /** Events of nx_wait and nx_arm. */
 export const NxWait = { READ: 1, WRITE: 2 } as const;
+
+/** What the waker's callback is told in answer to nx_waker_last; the tag of no port. */
+export const NX_WAKER_LAST = 0;
 
 /** What nx_frames_crc does. */
 export const NxCrc = { WRITE: 0, CHECK: 1 } as const;
@@ -86,6 +89,7 @@ const symbols = {
   nx_arm: { parameters: ["i32", "u32"], result: "i32" },
   nx_stats: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   nx_waker_open: { parameters: ["function"], result: "i32" },
+  nx_waker_last: { parameters: ["i32"], result: "i32" },
   nx_crc32c: { parameters: ["buffer", "u32", "u32", "u32"], result: "u32" },
   nx_frames_crc: { parameters: ["buffer", "u32", "buffer", "u32", "u32", "u32"], result: "i32" },
   nx_key_open: { parameters: ["u32", "u32", "buffer", "buffer", "u32"], result: "i32" },

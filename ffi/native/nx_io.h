@@ -16,7 +16,7 @@
 #define NX_API __attribute__((visibility("default")))
 
 /* Raised whenever anything in this file changes; the TypeScript side refuses another number. */
-#define NX_ABI_VERSION 4u
+#define NX_ABI_VERSION 5u
 
 /* Frames in one burst (BURST_FRAMES_MAX). */
 #define NX_BURST_FRAMES_MAX 64
@@ -143,6 +143,10 @@ NX_API int32_t nx_stats(int32_t port, double *into, uint32_t count);
  * port's tag. It lives as long as the process.
  */
 NX_API int32_t nx_waker_open(void (*callback)(uint32_t tag));
+/* Tag of no port. */
+#define NX_WAKER_LAST 0u
+/* Has the waker call back with NX_WAKER_LAST once it calls for no port that is closed by now. */
+NX_API int32_t nx_waker_last(int32_t waker);
 
 /*
  * CRC-32C of `length` bytes at `from`; `seed` is the CRC of what stands before. (A place in a buffer

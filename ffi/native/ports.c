@@ -32,6 +32,8 @@ static void free_port(struct nx_port *port)
 {
 	nx_udp_rx_close(port);
 	nx_peers_close(&port->peers);
+	/* A child process that was just forked may share the socket: closing alone would leave it armed. */
+	if (port->waker_fd >= 0) epoll_ctl(port->waker_fd, EPOLL_CTL_DEL, port->fd, NULL);
 	if (port->fd >= 0) close(port->fd);
 	free(port);
 }

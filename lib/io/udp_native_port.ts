@@ -156,7 +156,8 @@ export class UdpNativePort implements Port {
   /** Received but dropped because the queue was full. */
   #overflowFrames = 0;
   #overflowBytes = 0;
-  #closed = false;
+  /** Set by the first close; resolves when the waker is done with this port. */
+  #closed?: Promise<void>;
 
   constructor(io: NexusIo, options: UdpNativePortOptions) {
     this.#io = io;
@@ -213,7 +214,7 @@ export class UdpNativePort implements Port {
   }
 
   #receive(burst: Burst, spinUs: number): number {
-    if (this.#closed) {
+    if (this.#closed !== undefined) {
       burst.clear();
       return 0;
     }
@@ -227,7 +228,7 @@ export class UdpNativePort implements Port {
   }
 
   txBurst(burst: Burst): number {
-    if (this.#closed || burst.count === 0) return 0;
+    if (this.#closed !== undefined || burst.count === 0) return 0;
     const taken = Math.max(0, this.#io.nx_tx_burst(this.#handle, burst.block, burst.count));
     this.pool.commit(burst.slot, taken, 0);
     this.#roomWanted = taken < burst.count;
@@ -254,7 +255,9 @@ export class UdpNativePort implements Port {
   }
 
   wait(timeoutUs: number): Promise<void> {
-    if (this.#closed || this.#queue.count > 0 || this.#ahead.count > 0) return Promise.resolve();
+    if (this.#closed !== undefined || this.#queue.count > 0 || this.#ahead.count > 0) {
+      return Promise.resolve();
+    }
     // A sleep shorter than a look is over before the event loop could come back.
     const short = timeoutUs <= this.#spinUsMax;
     const spinUs = short ? Math.max(0, Math.ceil(timeoutUs)) : this.#spinUs;
@@ -358,21 +361,25 @@ export class UdpNativePort implements Port {
 
   /** After close the last counters stay. */
   #readCounters(): void {
-    if (!this.#closed) {
+    if (this.#closed === undefined) {
       this.#io.nx_stats(this.#handle, bytesOf(this.#counters), this.#counters.length);
     }
   }
 
-  close(): void {
-    if (this.#closed) return;
+  /** Stops at once. Resolves when the waker makes no more calls, which an isolate must not end under. */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
     this.#readCounters();
-    this.#closed = true;
     this.#io.nx_close(this.#handle);
-    this.#seat?.leave();
+    const left = this.#seat?.leave();
     this.#queue.clear(this.pool);
     this.pool.commit(this.#ahead.slot, this.#ahead.count, 0);
     this.#ahead.clear();
     this.wake();
+    await left;
   }
 }
 

@@ -358,10 +358,11 @@ static void test_steering(void)
 }
 
 static sem_t called;
+static uint32_t called_tag;
 
 static void on_ready(uint32_t tag)
 {
-	CHECK(tag == 99);
+	called_tag = tag;
 	sem_post(&called);
 }
 
@@ -386,6 +387,7 @@ static void test_waker(void)
 	send_frames(&a, peer, &sent, 1);
 	CHECK(nx_arm(b.port, NX_WAIT_READ) == 0);
 	CHECK(waited(10));
+	CHECK(called_tag == 99);
 	/* One call for each arm, though the frame still waits. */
 	CHECK(sem_trywait(&called) < 0);
 	while (received < sent) receive_frames(&b, &received, NX_RX_SLOTS_MAX);
@@ -397,6 +399,12 @@ static void test_waker(void)
 	CHECK(nx_arm(a.port, NX_WAIT_READ) == -EBADF);
 	close_end(&a);
 	close_end(&b);
+	for (int i = 0; i < 2; i++) {
+		CHECK(nx_waker_last(waker) == 0);
+		CHECK(waited(10));
+		CHECK(called_tag == NX_WAKER_LAST);
+	}
+	CHECK(nx_waker_last(waker + 1) == -EBADF);
 }
 
 static void test_refusals(void)
