@@ -250,7 +250,7 @@ class Soak {
     network.run(network.nowUs + GIVES_UP_WITHIN_US);
     for (const { tasks } of this.#ends) {
       const code = tasks!.closed[0]?.error?.code ?? "none";
-      assert.match(code, /^(PEER_UNREACHABLE|IDLE_TIMEOUT|CONNECT_TIMEOUT)$/);
+      assert.match(code, /^(PEER_UNREACHABLE|(IDLE|CONNECT|HANDSHAKE)_TIMEOUT)$/);
     }
   }
 
