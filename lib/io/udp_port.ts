@@ -28,6 +28,7 @@ import {
   Pool,
   type Port,
   type PortStats,
+  SLOT_BYTES,
   writeOverlay,
 } from "../l1_link/mod.ts";
 import { numericHost } from "./numeric_host.ts";
@@ -100,6 +101,12 @@ function listen({ host, port }: SocketAddress): Deno.DatagramConn {
   }
 }
 
+/** Whether a socket bound to this numeric host reaches nothing but this machine. */
+function isLoopback(host: string): boolean {
+  const numeric = numericHost(host);
+  return numeric === "::1" || (numeric?.startsWith("127.") ?? false);
+}
+
 interface Waiter {
   readonly resolve: () => void;
   readonly timer: number | undefined;
@@ -112,7 +119,8 @@ export class UdpPort implements Port {
   readonly pool: Pool;
   readonly vni: number;
   readonly frameBytesMax: number;
-  readonly neverFragments = false; // the runtime cannot set DF
+  /** The runtime cannot set DF, but nothing is longer than what a loopback interface takes. */
+  readonly neverFragments: boolean;
   readonly #socket: Deno.DatagramConn;
   readonly #faults: { lossRate: number; random: SeededRandom } | undefined;
   readonly #peers = new PeerTable();
@@ -134,7 +142,11 @@ export class UdpPort implements Port {
     this.localAddress = { host: hostname, port };
     this.name = `udp ${formatSocketAddress(this.localAddress)}`;
     this.vni = options.vni;
-    this.pool = options.pool ?? new Pool();
+    this.neverFragments = isLoopback(hostname);
+    this.pool = options.pool ?? new Pool({
+      // Longer frames still would fill the runtime's small receive buffer by threes.
+      slotBytes: this.neverFragments ? SLOT_BYTES.jumbo : SLOT_BYTES.small,
+    });
     this.frameBytesMax = Math.min(this.pool.frameBytesMax, UDP_FRAME_BYTES_MAX);
     this.#faults = options.faults && {
       lossRate: options.faults.lossRate,
