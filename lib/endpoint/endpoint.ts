@@ -664,6 +664,7 @@ export class Endpoint {
         entry.frames.push(
           ...frameHandshakeMessage(
             out,
+            entry.id,
             this.nodeId,
             entry.initiator ? entry.client!.destId : entry.server!.clientId,
             Math.min(this.#frameBytesMax, FRAME_BYTES_DEFAULT),

@@ -24,15 +24,21 @@ export function receiverConnectionId(type: number, message: Uint8Array): number 
   return new DataView(message.buffer, message.byteOffset).getUint32(at);
 }
 
-/** Whole frames of one message: one frame, padded when the message asks for it, or fragments. */
+/**
+ * Whole frames of one message: one frame, padded when the message asks for it, or fragments.
+ * `connectionId` is the sender's own of this attempt. Sequence numbers count from there: fragments of
+ * attempts at once between the same nodes and addresses differ in nothing else.
+ */
 export function frameHandshakeMessage(
   out: OutgoingMessage,
+  connectionId: number,
   sourceId: Uint8Array,
   destId: Uint8Array,
   frameBytesMax: number,
   unixMs: number,
 ): Uint8Array[] {
   const { high, low } = splitNs(unixMs);
+  const sequence = (connectionId + out.sequence) >>> 0;
   return fragment(out.message, frameBytesMax).map(({ bytes, offset, total, more }) => {
     const options: FrameOption[] = total === 0
       ? []
@@ -45,7 +51,7 @@ export function frameHandshakeMessage(
       {
         type: FrameType.TRUST_HANDSHAKE,
         flags: more ? Flag.MORE_FRAGMENTS : 0,
-        sequence: out.sequence,
+        sequence,
         source: sourceId,
         dest: destId,
         timestampHigh: high,

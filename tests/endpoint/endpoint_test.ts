@@ -1,11 +1,27 @@
 import assert from "node:assert/strict";
 import { utf8 } from "../../lib/base/mod.ts";
 import { HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE_MAX } from "../../lib/endpoint/mod.ts";
-import { buildFrame, Flag, FrameType } from "../../lib/l1_link/mod.ts";
+import { nodeEngine } from "../../lib/io/crypto.ts";
+import {
+  buildFrame,
+  decodeFrame,
+  Flag,
+  FrameError,
+  FrameInfo,
+  FrameType,
+} from "../../lib/l1_link/mod.ts";
 import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { createCsr, Identity } from "../../lib/l4_trust/mod.ts";
 import { type Host, Net, UNIX_S, VNI } from "./pair.ts";
 
 const SECOND = 1_000_000;
+
+function decode(frame: Uint8Array): FrameInfo {
+  const info = new FrameInfo();
+  const view = new DataView(frame.buffer, frame.byteOffset);
+  assert.equal(decodeFrame(frame, view, 0, frame.length, info), FrameError.OK);
+  return info;
+}
 
 /** A connected pair; the client's connection id first. */
 function connectedPair(net: Net): { client: Host; server: Host; id: number; serverId: number } {
@@ -164,6 +180,40 @@ Deno.test("endpoint: a repeated HELLO is answered with the same ACCEPT, not a se
   assert.deepEqual(accepts[0], accepts[1]);
   assert.deepEqual(accepts[0], accepts[2]);
   assert.equal(server.endpoint.halfOpenCount, 1);
+});
+
+Deno.test("NL-F-006: endpoint: fragments of handshakes at once between two nodes do not mix", () => {
+  const net = new Net(17);
+  const authority = net.authority();
+  // So many names do not fit one frame: ACCEPT and FINISH go in fragments.
+  const modelNames = Array.from({ length: 40 }, (_, i) => `a-model-with-quite-a-long-name-${i}`);
+  const [client, server] = [1, 2].map((port) => {
+    const identity = Identity.generate(net.random.fill, nodeEngine);
+    const csr = createCsr(identity, { modelNames });
+    const mic = authority.issue(csr, { unixS: UNIX_S, vni: VNI, role: "node" });
+    return net.host(port, authority, { identity, chain: authority.chainOf(mic) });
+  });
+  // The network brings first fragments first, those of all messages, and so on.
+  const held: [frame: Uint8Array, offset: number][] = [];
+  net.wire = (frame) => {
+    const { fragmentTotal, fragmentOffset } = decode(frame);
+    if (fragmentTotal > 0) held.push([frame.slice(), fragmentOffset]);
+    return fragmentTotal === 0;
+  };
+  const ids = [0, 1].map(() => client.endpoint.connect({ address: server.address }, 0, UNIX_S));
+  for (const [from, to] of [[server, client], [client, server]]) {
+    assert.ok(!net.run(() => false, 20_000));
+    const messages = new Set(held.map(([, offset]) => offset));
+    assert.ok(messages.size > 1 && held.length === 2 * messages.size);
+    held.sort(([, a], [, b]) => a - b);
+    for (const [frame] of held.splice(0)) net.inject(frame, from.name, to);
+  }
+  // Sooner than anything is repeated.
+  assert.ok(net.run(() => server.of("connected").length === 2, 20_000));
+  assert.deepEqual(
+    new Set(client.of("connected").map(({ connection }) => connection)),
+    new Set(ids),
+  );
 });
 
 Deno.test("endpoint: replayed handshake and data frames change nothing", () => {

@@ -20,7 +20,7 @@ export const MESSAGE_HEADER_BYTES = 4;
 export interface OutgoingMessage {
   /** Header and body, without padding. */
   readonly message: Uint8Array;
-  /** sequence_number of its frame; the same for each retransmission. */
+  /** Its place among our messages of this attempt, from 0; the same for each retransmission. */
   readonly sequence: number;
   /** Bytes that the frame must have at least, filled with zeroes after the message; 0: as is. */
   readonly padTo: number;
