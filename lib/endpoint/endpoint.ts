@@ -264,6 +264,13 @@ export class Endpoint {
     return this.#halfOpen.size;
   }
 
+  /** Handshakes of others that may still become connections. */
+  get handshakeCount(): number {
+    let count = 0;
+    for (const { failed } of this.#halfOpen.values()) if (!failed) count++;
+    return count;
+  }
+
   /** Gives a connect attempt up; nothing is sent, no event follows. */
   abandon(id: ConnectionId): void {
     const entry = this.#entries.get(id);

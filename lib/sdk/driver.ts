@@ -11,7 +11,7 @@ import {
 } from "../endpoint/mod.ts";
 import { setImmediate } from "node:timers";
 import { Burst, type Port } from "../l1_link/mod.ts";
-import { FRAME_BYTES_DEFAULT } from "../l3_stream/mod.ts";
+import { CloseReason, FRAME_BYTES_DEFAULT } from "../l3_stream/mod.ts";
 import { resolveSocketAddress } from "../io/numeric_host.ts";
 import { Session } from "./session.ts";
 
@@ -75,6 +75,8 @@ export class Driver {
   #hasTold = false;
   /** No new dials; resolves when the goodbyes are said. */
   #drained?: Promise<void>;
+  /** While draining: called when no handshake can become a session any more. */
+  #handshakesOver?: () => void;
   #closing = false;
   #loop: Promise<void>;
 
@@ -190,10 +192,13 @@ export class Driver {
     }
     this.#dials.clear();
     this.endpoint.drain();
-    const goodbyes = [...this.#sessions.values()].map((session) => {
-      session.close(GOING_AWAY, "going away");
+    const goodbyes: Promise<unknown>[] = [...this.#sessions.values()].map((session) => {
+      sayGoodbyeTo(session);
       return session.closed;
     });
+    if (this.endpoint.handshakeCount > 0) {
+      goodbyes.push(new Promise<void>((resolve) => this.#handshakesOver = resolve));
+    }
     let timer: ReturnType<typeof setTimeout> | undefined;
     const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
     await Promise.race([Promise.all(goodbyes), grace]);
@@ -260,6 +265,7 @@ export class Driver {
     this.#dispatch();
     this.#transmit(nowUs);
     this.#dispatch();
+    if (this.#handshakesOver !== undefined && endpoint.handshakeCount === 0) this.#handshakesOver();
   }
 
   /** What the port does not take stays in the burst; the port wakes the loop when there is room. */
@@ -294,7 +300,8 @@ export class Driver {
             event.initiator,
           );
           this.#sessions.set(event.connection, session);
-          if (event.initiator) dial?.resolve(session);
+          if (this.#drained !== undefined) sayGoodbyeTo(session);
+          else if (event.initiator) dial === undefined ? session.close() : dial.resolve(session);
           else if (this.onSession === undefined) session.close();
           else this.#guarded(session, () => this.onSession!(session));
           break;
@@ -339,8 +346,9 @@ export class Driver {
   }
 }
 
-/** CONN_CLOSE reason of an orderly shutdown (docs/protocol.md §5.2). */
-export const GOING_AWAY = 10;
+function sayGoodbyeTo(session: Session): void {
+  session.close(CloseReason.GOING_AWAY, "going away");
+}
 
 function cancelled(address: SocketAddress): NexusError {
   return new NexusError(

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { NexusError } from "../../lib/base/mod.ts";
 import { formatNodeId } from "../../lib/base/mod.ts";
-import { MODE_PROBABILISTIC, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
+import { CloseReason, MODE_PROBABILISTIC, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { type Session, SessionPool } from "../../lib/sdk/mod.ts";
 import { benchAuthority, benchDriver } from "../../bench/mesh.ts";
+
+/** More than any handshake takes, less than the 5 s after which a client gives up by itself. */
+const GRACE_MS = 4_000;
 
 const codeOf = (error: unknown) => error instanceof NexusError ? error.code : String(error);
 
@@ -36,6 +39,26 @@ Deno.test("sdk: a dial that begins while the driver closes is refused", async ()
   const closing = driver.close();
   await assert.rejects(driver.dial(address), (error) => codeOf(error) === "CLOSED");
   await closing;
+});
+
+Deno.test("sdk: a session whose handshake was under way when the driver closes hears GOING_AWAY", async () => {
+  const authority = benchAuthority();
+  let offered = 0;
+  const server = await benchDriver(authority, { onSession: () => offered++ });
+  const client = await benchDriver(authority);
+  const { port } = server.driver;
+  const txBurst = port.txBurst.bind(port);
+  let closing: Promise<void> | undefined;
+  port.txBurst = (burst) => {
+    closing ??= server.driver.close(GRACE_MS); // ACCEPT is leaving; FINISH is yet to come.
+    return txBurst(burst);
+  };
+  const session = await client.driver.dial(server.address);
+  const { byPeer, reason } = await session.closed;
+  assert.deepEqual({ byPeer, reason }, { byPeer: true, reason: CloseReason.GOING_AWAY });
+  await closing;
+  assert.equal(offered, 0);
+  await client.driver.close();
 });
 
 Deno.test("sdk: a signal that has fired already gives a dial up without losing its failure", async () => {
