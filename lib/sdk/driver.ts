@@ -213,6 +213,7 @@ export class Driver {
       if (this.#hasTold) {
         this.#hasTold = false;
         await this.#giveTurn();
+        if (this.#closing) return; // told just now, when no wait was there to be woken
       }
       const nowUs = this.clock.nowUs();
       const waitUs = this.endpoint.nextTimeoutUs() - nowUs;
