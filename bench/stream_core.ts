@@ -8,12 +8,23 @@
  */
 import process from "node:process";
 import { randomFill } from "../lib/io/clock.ts";
-import { nodeEngine } from "../lib/io/crypto.ts";
-import { NativeAead, nativeAeadLibraries } from "../lib/io/native_aead.ts";
-import { decodeFrame, FrameError, FrameInfo, Pool } from "../lib/l1_link/mod.ts";
-import { Connection, MODE_RELIABLE_ORDERED, type StreamConfig } from "../lib/l3_stream/mod.ts";
+import { chooseEngine } from "../lib/io/native_records.ts";
 import {
-  type CryptoEngine,
+  decodeFrame,
+  FrameError,
+  FrameInfo,
+  OVERLAY_BYTES,
+  Pool,
+  SLOT_BYTES,
+} from "../lib/l1_link/mod.ts";
+import {
+  Connection,
+  MODE_RELIABLE_ORDERED,
+  RunBuffers,
+  RunResult,
+  type StreamConfig,
+} from "../lib/l3_stream/mod.ts";
+import {
   KEY_BYTES,
   NONCE_BYTES,
   RecordProtection,
@@ -39,9 +50,9 @@ const VNI = 7;
 
 declare const gc: () => void;
 
-const engine: CryptoEngine = nativeAeadLibraries().length === 0
-  ? nodeEngine
-  : { ...nodeEngine, aead: (suite, key) => new NativeAead(suite, key) };
+const { engine, blocks } = chooseEngine();
+/** As an endpoint has them. */
+const runBuffers = engine.records === undefined ? undefined : new RunBuffers();
 
 class End {
   readonly connection: Connection;
@@ -68,10 +79,37 @@ class End {
       nowUs: 0,
       frameBytesMax: FRAME_BYTES,
       config,
+      blocks,
+      runBuffers,
     });
   }
 
-  receive({ bytes, view }: Pool, offset: number, length: number, nowUs: number): void {
+  /** A frame, or a train with `segment` bytes from one frame to the next. */
+  receive(pool: Pool, offset: number, length: number, segment: number, nowUs: number): void {
+    if (runBuffers !== undefined) return this.#receiveRun(pool, offset, length, segment, nowUs);
+    for (let at = 0; at < length; at += segment || length) {
+      const frameBytes = Math.min(length - at, segment === 0 ? length : segment - OVERLAY_BYTES);
+      this.#receiveFrame(pool, offset + at, frameBytes, nowUs);
+    }
+  }
+
+  #receiveRun(pool: Pool, offset: number, length: number, segment: number, nowUs: number): void {
+    const { landing } = runBuffers!;
+    const frames = segment === 0 ? 1 : Math.ceil((length + OVERLAY_BYTES) / segment);
+    landing.begin(offset, length, segment);
+    while (landing.next < frames) {
+      const results = this.connection.openTrain(pool.bytes, landing);
+      if (results === 0) landing.clear();
+      if (results < 0) return this.#receiveFrame(pool, offset, length, nowUs);
+      for (let i = 0; i < results; i++) {
+        if (landing.kind(i) !== RunResult.FRAME) {
+          this.connection.receiveResult(landing, i, nowUs, 0, 0);
+        } else this.#receiveFrame(pool, landing.at(i), landing.length(i), nowUs);
+      }
+    }
+  }
+
+  #receiveFrame({ bytes, view }: Pool, offset: number, length: number, nowUs: number): void {
     if (decodeFrame(bytes, view, offset, length, this.#info) !== FrameError.OK) {
       throw new Error("a frame was damaged in memory");
     }
@@ -83,7 +121,7 @@ class End {
 class Pair {
   readonly client: End;
   readonly server: End;
-  readonly #pool = new Pool({ slots: 2 * BURST_FRAMES });
+  readonly #pool = new Pool({ slotBytes: SLOT_BYTES.large, slots: BURST_FRAMES });
   nowUs = 0;
 
   constructor(config: Partial<StreamConfig> = {}) {
@@ -124,26 +162,30 @@ class Pair {
   #flight(from: End, to: End): number {
     const pool = this.#pool;
     const lengths: number[] = [];
-    while (lengths.length < BURST_FRAMES) {
-      const at = pool.frameOffsetOf(lengths.length);
-      const length = from.connection.pollFrame(
+    const segments: number[] = [];
+    let packets = 0;
+    while (packets < BURST_FRAMES) {
+      const length = from.connection.pollTrain(
         pool.bytes,
         pool.view,
-        at,
-        FRAME_BYTES,
+        pool.frameOffsetOf(lengths.length),
+        pool.frameBytesMax,
+        BURST_FRAMES - packets,
         this.nowUs,
         0,
         0,
       );
       if (length === 0) break;
       lengths.push(length);
+      segments.push(from.connection.polledSegment);
+      packets += from.connection.polledPackets;
     }
-    if (lengths.length === 0) return 0;
+    if (packets === 0) return 0;
     this.nowUs += DELAY_US;
     lengths.forEach((length, slot) =>
-      to.receive(pool, pool.frameOffsetOf(slot), length, this.nowUs)
+      to.receive(pool, pool.frameOffsetOf(slot), length, segments[slot], this.nowUs)
     );
-    return lengths.length;
+    return packets;
   }
 
   dropEvents(): void {

@@ -75,6 +75,8 @@ export const CONNECTIONS_MAX = 65_536;
 /** What the endpoint needs of a port's peer table. */
 export interface PeerNumbers {
   peer(address: SocketAddress): number;
+  /** Whether peerAddress has an answer, for tables where making one takes time. */
+  knowsPeer?(peer: number): boolean;
   peerAddress(peer: number): SocketAddress | undefined;
 }
 
@@ -787,7 +789,7 @@ export class Endpoint {
   /** Looks the peer's number up again when the port forgot it. */
   #refreshPeer(entry: Entry): void {
     const { peers } = this.#options;
-    if (peers.peerAddress(entry.peer) !== undefined) return;
+    if (peers.knowsPeer?.(entry.peer) ?? peers.peerAddress(entry.peer) !== undefined) return;
     const peer = peers.peer(entry.address);
     entry.connection?.renumberPeer(entry.peer, peer);
     entry.peer = peer;

@@ -333,6 +333,10 @@ export class UdpNativePort implements Port {
     return peer;
   }
 
+  knowsPeer(peer: number): boolean {
+    return this.#io.nx_peer_address(this.#handle, peer, this.#host) >= 0;
+  }
+
   peerAddress(peer: number): SocketAddress | undefined {
     const port = this.#io.nx_peer_address(this.#handle, peer, this.#host);
     if (port < 0) return undefined;

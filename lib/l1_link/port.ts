@@ -99,6 +99,9 @@ export interface Port {
    */
   peer(address: SocketAddress): number;
 
+  /** Whether peerAddress has an answer, where making one takes time. */
+  knowsPeer?(peer: number): boolean;
+
   /** The address behind a number, undefined once it is forgotten. */
   peerAddress(peer: number): SocketAddress | undefined;
 

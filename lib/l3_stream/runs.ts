@@ -82,7 +82,10 @@ const RESULT_WORDS = 10;
 export interface LandingHolder {
   /** Whether it still needs the memory. */
   readonly holdsLanding: boolean;
-  /** Moves what nobody has read elsewhere; false: a view was handed out and may be in use. */
+  /**
+   * It is forgotten here and must call hold() again. Moves what nobody has read elsewhere; false: a
+   * view was handed out and may be in use.
+   */
   leaveLanding(): boolean;
 }
 
@@ -142,7 +145,7 @@ export class Landing {
     const holders = this.#holders;
     for (let i = holders.length - 1; i >= 0; i--) {
       if (holders[i].holdsLanding) return;
-      holders.pop();
+      holders.pop()!.leaveLanding();
     }
     this.words[4] = LANDING_HEADROOM;
   }

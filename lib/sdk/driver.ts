@@ -21,12 +21,12 @@ const WAIT_US_MAX = 1_000_000;
 const WAITED_US_MIN = 1_000;
 /** Longest that the loop keeps the event loop from everything else while frames come without end. */
 const YIELD_US_MAX = 2_000;
-/** Promises that may follow from each other between an event and the program's answer to it. */
-const PROMISE_TICKS = 16;
-/** How often a program that goes on reading is let go on before the port is looked at again. */
-const PROGRAM_TURNS_MAX = 32;
-/** The same between one message of a program and the next that may share its packet. */
-const FLUSH_TICKS = 8;
+/** Promises that follow from each other between an event and what a program does about it. */
+const QUIET_TICKS = 8;
+/** Longest chain of them before the port is looked at again, for a program that goes on reading. */
+const PROGRAM_TICKS_MAX = 512;
+/** Promises between one message of a program and the next that may share its packet. */
+const FLUSH_TICKS = 5;
 /** Frames taken from the port before sending is looked at again: two bursts of acknowledgements. */
 const RECEIVE_BURSTS_MAX = 4;
 
@@ -67,8 +67,8 @@ export class Driver {
   #lostBefore = 0;
   #flushQueued = false;
   #flushTicks = 0;
-  /** How often the program took something. */
-  #reads = 0;
+  /** How often the program took something, or something of the program's left. */
+  #acts = 0;
   /** When the loop wakes up by itself; 0 while it is awake. */
   #sleepsUntilUs = 0;
   /** Events were handed out since the loop last waited. */
@@ -153,6 +153,7 @@ export class Driver {
   readonly #flush = (): void => {
     if (--this.#flushTicks > 0) return queueMicrotask(this.#flush);
     this.#flushQueued = false;
+    this.#acts++;
     if (this.#closing) return;
     this.#transmit(this.clock.nowUs());
     this.#dispatch();
@@ -236,16 +237,17 @@ export class Driver {
    * frames, which holds the event loop; and what arrived is to be read while it is in the caches.
    */
   async #giveTurn(): Promise<void> {
-    for (let i = 0; i < PROGRAM_TURNS_MAX; i++) {
-      const before = this.#reads;
-      for (let k = 0; k < PROMISE_TICKS; k++) await null;
-      if (this.#reads === before) return;
+    let seen = this.#acts;
+    for (let ticks = 0, quiet = 0; quiet < QUIET_TICKS && ticks < PROGRAM_TICKS_MAX; ticks++) {
+      await null;
+      quiet = this.#acts === seen ? quiet + 1 : 0;
+      seen = this.#acts;
     }
   }
 
   /** @internal the program took something that had arrived */
   noteRead(): void {
-    this.#reads++;
+    this.#acts++;
   }
 
   /** In, timers, events, out; repeats while events lead to more. */
