@@ -87,7 +87,7 @@ const CLOSE_PTOS = 3;
 /** Room for an ACK with all its ranges and a control frame must be there. */
 const FRAME_BYTES_MIN = 576;
 /** Kept for PR at least, whatever the windows: less could not repair even one busy stream. */
-const PR_HELD_BYTES_MIN = 2 ** 20;
+export const PR_HELD_BYTES_MIN = 2 ** 20;
 /** Frames kept back under the AEAD limit to say goodbye with. */
 export const AEAD_RESERVE = 64;
 /**

@@ -40,7 +40,7 @@ const PARTIAL_MESSAGES_MAX = 16_384;
 const QUEUED_MESSAGES_MAX = 65_536;
 /** BE and PR messages that the application has not taken; more are thrown away. */
 const QUEUED_UNRELIABLE_MAX = 1_024;
-const QUEUED_UNRELIABLE_BYTES_MAX = 4 * 2 ** 20;
+export const QUEUED_UNRELIABLE_BYTES_MAX = 4 * 2 ** 20;
 
 /** A frame was taken, or ignored for good. */
 export const TAKEN = 0;

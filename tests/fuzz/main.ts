@@ -6,8 +6,9 @@
 import { toHex } from "../../lib/base/mod.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
 import { linkFuzz } from "./link.ts";
+import { streamFuzz } from "./stream.ts";
 
-const TARGETS: readonly FuzzTarget[] = [linkFuzz];
+const TARGETS: readonly FuzzTarget[] = [linkFuzz, streamFuzz];
 const INPUTS_DEFAULT = 1_000_000;
 /** Inputs between two looks at the clock. */
 const BATCH = 4096;

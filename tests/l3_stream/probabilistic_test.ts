@@ -8,7 +8,7 @@ import {
   MODE_PROBABILISTIC,
   portableErasureCodec,
 } from "../../lib/l3_stream/mod.ts";
-import { PrReceiver } from "../../lib/l3_stream/streams/pr_receiver.ts";
+import { PARTIALS_MAX, PrReceiver } from "../../lib/l3_stream/streams/pr_receiver.ts";
 import { PrShared } from "../../lib/l3_stream/streams/pr_shared.ts";
 import { Frame } from "../../lib/l3_stream/frames/mod.ts";
 import {
@@ -291,6 +291,48 @@ Deno.test("NS-PR-002: what nobody reads is dropped, never refused", () => {
   for (let i = 0; i < 1_100; i++) peer.send(symbolFrame(i, record(i, pattern(4))));
   assert.equal(peer.connection.stats().messagesDropped, 76);
   assert.equal(messages(peer.connection, 1).length, 1_024);
+});
+
+Deno.test("NS-PR-002: messages in tiny parts are held up to a number, and counted as memory", () => {
+  const peer = new ScriptedPeer().establish();
+  peer.send(OPEN);
+  const part = new Uint8Array(1);
+  const each = 40; // parts of a symbol
+  for (let symbol = 0; symbol * each < 2 * PARTIALS_MAX; symbol++) {
+    const parts = Array.from(
+      { length: each },
+      (_, i) => record(symbol * each + i, part, { total: 2 }),
+    );
+    peer.send(symbolFrame(symbol, ...parts));
+  }
+  const before = peer.connection.memory().receiveBytes;
+  assert.ok(before > PARTIALS_MAX * 200, `${before} bytes`);
+  // The first ones are held and can be completed, the last ones were given up.
+  const last = 2 * PARTIALS_MAX - 1;
+  for (const [n, message] of [0, last].entries()) {
+    peer.send(symbolFrame(500 + n, record(message, part, { total: 2, offset: 1 })));
+  }
+  assert.equal(messages(peer.connection, 1).length, 1);
+});
+
+Deno.test("NS-PR-002: a message of which every other byte came costs no more than its bytes", () => {
+  const peer = new ScriptedPeer().establish();
+  peer.send(OPEN);
+  const part = new Uint8Array(1);
+  const [total, each] = [8_000, 40];
+  // Every second byte from the front, then the rest: the gaps past the limit are not kept.
+  for (const odd of [0, 1]) {
+    for (let symbol = 0; symbol < 100; symbol++) {
+      const parts = Array.from(
+        { length: each },
+        (_, i) => record(0, part, { total, offset: 2 * (symbol * each + i) + odd }),
+      );
+      peer.send(symbolFrame(odd * 100 + symbol, ...parts));
+    }
+  }
+  assert.equal(messages(peer.connection, 1).length, 0);
+  peer.send(symbolFrame(200, record(1, pattern(8))));
+  assert.deepEqual(messages(peer.connection, 1), [pattern(8)]);
 });
 
 Deno.test("NS-PR-002: reset and stop end a stream with messages under way", () => {

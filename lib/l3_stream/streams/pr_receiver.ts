@@ -12,12 +12,21 @@ import type { SymbolCounts } from "../frames/report.ts";
 import { areRecords, SYMBOL_LENGTH_BYTES } from "../frames/symbol.ts";
 import { RangeSet } from "../ranges.ts";
 import type { PrShared } from "./pr_shared.ts";
-import { SymbolWindow } from "./symbol_window.ts";
+import { SymbolWindow, WINDOW_SYMBOLS } from "./symbol_window.ts";
 
 /** Symbols kept: two of the largest blocks, one that is being repaired and one that arrives. */
 const KEPT_SYMBOLS = 128;
 /** Blocks that wait for more symbols; the oldest gives way. */
 const BLOCKS_MAX = 8;
+/**
+ * Messages of which a part is here, and gaps in one: an honest sender begins at most one message
+ * with each symbol of the window and leaves no more gaps than lost symbols. Past this a message is
+ * lost.
+ */
+export const PARTIALS_MAX = WINDOW_SYMBOLS;
+const PART_GAPS_MAX = WINDOW_SYMBOLS;
+/** What a message in parts costs beside its bytes, about: without it two bytes would cost nothing. */
+const PARTIAL_OVERHEAD_BYTES = 256;
 /** A report is due after so many newly counted symbols, or so long after the last one. */
 export const REPORT_SYMBOLS = 32;
 export const REPORT_US = 100_000;
@@ -180,17 +189,19 @@ export class PrReceiver {
     let partial = this.#partial.get(message);
     if (partial === undefined) {
       this.#forgetOldPartials();
-      if (!this.#take(total)) return true; // no memory: this message is lost
+      const isFull = this.#partial.size >= PARTIALS_MAX;
+      if (isFull || !this.#take(total + PARTIAL_OVERHEAD_BYTES)) return true; // it is lost
       partial = { bytes: new Uint8Array(total), have: new RangeSet(), symbol };
       this.#partial.set(message, partial);
     }
     if (partial.bytes.length !== total) return false;
+    if (partial.have.count >= PART_GAPS_MAX && !partial.have.contains(offset - 1)) return true;
     partial.symbol = Math.max(partial.symbol, symbol);
     partial.bytes.set(bytes.subarray(dataAt, dataAt + dataLength), offset);
     partial.have.insertRange(offset, offset + dataLength - 1);
     if (!partial.have.containsRange(0, total - 1)) return true;
     this.#partial.delete(message);
-    this.#give(total);
+    this.#give(total + PARTIAL_OVERHEAD_BYTES);
     this.#complete(partial.bytes);
     return true;
   }
@@ -205,7 +216,7 @@ export class PrReceiver {
     for (const [number, { symbol, bytes }] of this.#partial) {
       if (symbol >= this.#window.low) continue;
       this.#partial.delete(number);
-      this.#give(bytes.length);
+      this.#give(bytes.length + PARTIAL_OVERHEAD_BYTES);
     }
   }
 

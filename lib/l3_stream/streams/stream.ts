@@ -157,7 +157,7 @@ export class Stream {
   }
   /** Bytes of the peer's direction that wait to be whole, in order, or read. */
   get heldBytes(): number {
-    let bytes = this.bytesIn?.bytesHeld ?? this.messagesIn?.bytesHeld ?? 0;
+    let bytes = (this.bytesIn ?? this.messagesIn ?? this.prIn)?.bytesHeld ?? 0;
     for (const message of this.inbox) bytes += message.length;
     return bytes;
   }
