@@ -44,6 +44,9 @@ export const MAX_MESSAGE_MIN = 65_536;
 /** §5.2: assumed before the peer's parameters. */
 export const MAX_ACK_DELAY_US_DEFAULT = 25_000;
 
+/** Messages of an RU stream before use shows what the window has to be. */
+export const STREAM_MESSAGES_INITIAL = 1_024;
+
 /** NS-C-005: streams of one connection at most. */
 export const MAX_STREAMS_MAX = 65_536;
 /** Ours: paths beside the first, by one end. Each costs a replay window and a congestion state. */
@@ -57,16 +60,22 @@ export const FRAME_BYTES_DEFAULT = 1_200;
 export interface StreamConfig {
   /** Streams that the peer may have open at once. */
   maxStreams: number;
-  /** Bytes that the peer may have on the way or unread here, over all streams. */
+  /** Most bytes that the peer may have on the way or unread here, over all streams. */
   maxDataBytes: number;
   /** The same for one reliable ordered stream. */
   streamWindowBytes: number;
-  /** Messages that the peer may have on the way or undelivered on one RU stream. */
+  /** Most messages that the peer may have on the way or undelivered on one RU stream. */
   streamMessages: number;
   /** Largest message that the peer may send. */
   maxMessageBytes: number;
-  /** Bytes a stream keeps for sending or sending again; write() takes no more. */
+  /** Most bytes that a stream keeps for sending or sending again; write() takes no more. */
   sendBufferBytes: number;
+  /** The same over all streams. */
+  sendBufferTotalBytes: number;
+  /** What these two windows and the buffer start with; they grow when use shows the need. */
+  initialDataBytes: number;
+  initialStreamWindowBytes: number;
+  initialSendBufferBytes: number;
   /** Longest that an acknowledgement is held back. */
   maxAckDelayUs: number;
   /** The connection ends after so long without a sign of the peer; 0: never. */
@@ -93,12 +102,18 @@ const MIB = 1_048_576;
 /** Defaults: 1,024 streams and 60 s are NS-C-003 and NS-C-005, the rest is ours. */
 export const STREAM_CONFIG_DEFAULT: Readonly<StreamConfig> = {
   maxStreams: 1_024,
-  // 16 MiB carries 1.3 Gbit/s over 100 ms; a single stream a sixteenth of it.
-  maxDataBytes: 16 * MIB,
-  streamWindowBytes: MIB,
-  streamMessages: 1_024,
+  // Grown to where use shows the need; 16 MiB carry 1.3 Gbit/s over 100 ms.
+  maxDataBytes: 24 * MIB,
+  streamWindowBytes: 16 * MIB,
+  streamMessages: 16_384,
   maxMessageBytes: MIB,
-  sendBufferBytes: 256 * 1_024,
+  sendBufferBytes: 16 * MIB,
+  sendBufferTotalBytes: 32 * MIB,
+  // Several initial congestion windows. All streams together stay within the connection's window,
+  // so a stream's may be large enough to seldom have to grow.
+  initialDataBytes: 1_024 * 1_024,
+  initialStreamWindowBytes: 512 * 1_024,
+  initialSendBufferBytes: 64 * 1_024,
   maxAckDelayUs: MAX_ACK_DELAY_US_DEFAULT,
   idleTimeoutMs: 60_000,
   keepAliveMs: 0,
@@ -121,6 +136,10 @@ export function streamConfig(given: Partial<StreamConfig> = {}): StreamConfig {
   check("streamMessages", config.streamMessages, STREAM_MESSAGES_MIN, u32Max);
   check("maxMessageBytes", config.maxMessageBytes, MAX_MESSAGE_MIN, config.maxDataBytes);
   check("sendBufferBytes", config.sendBufferBytes, 1, 2 ** 40);
+  check("sendBufferTotalBytes", config.sendBufferTotalBytes, 1, 2 ** 40);
+  check("initialDataBytes", config.initialDataBytes, MAX_DATA_MIN, 2 ** 40);
+  check("initialStreamWindowBytes", config.initialStreamWindowBytes, STREAM_WINDOW_MIN, 2 ** 40);
+  check("initialSendBufferBytes", config.initialSendBufferBytes, 1, 2 ** 40);
   check("maxAckDelayUs", config.maxAckDelayUs, 0, MAX_ACK_DELAY_US_MAX);
   check("idleTimeoutMs", config.idleTimeoutMs, 0, u32Max);
   check("keepAliveMs", config.keepAliveMs, 0, u32Max);

@@ -473,12 +473,14 @@ export class Connection {
   write(stream: number, bytes: Uint8Array): number {
     const target = this.#mustBeSending("write", stream);
     if (target.bytesOut === undefined) throw wrongMode("write", stream, "sendMessage()");
+    const core = this.#core;
+    core.fitSendBuffers();
     const taken = target.bytesOut.write(bytes);
     if (taken < bytes.length) {
-      const quarter = Math.ceil(target.bytesOut.bufferBytesMax / 4);
-      target.wantedBytes = Math.min(bytes.length - taken, quarter);
+      const quarter = Math.ceil(core.budget.streamLimit / 4);
+      core.wantBuffer(target, Math.min(bytes.length - taken, quarter));
     }
-    if (taken > 0) this.#core.schedule(target);
+    if (taken > 0) core.schedule(target);
     return taken;
   }
 
@@ -531,8 +533,9 @@ export class Connection {
       target.wantedBytes = bytes.length; // the peer's parameters may allow it
       return false;
     }
+    core.fitSendBuffers();
     if (!out.enqueue(bytes)) {
-      target.wantedBytes = bytes.length + MESSAGE_OVERHEAD_BYTES;
+      core.wantBuffer(target, bytes.length + MESSAGE_OVERHEAD_BYTES);
       return false;
     }
     core.schedule(target);

@@ -14,6 +14,7 @@ import {
   MAX_DATA_MIN,
   MAX_MESSAGE_MIN,
   MAX_STREAMS_MIN,
+  STREAM_MESSAGES_INITIAL,
   STREAM_MESSAGES_MIN,
   STREAM_WINDOW_MIN,
   type StreamConfig,
@@ -21,7 +22,7 @@ import {
 } from "./config.ts";
 import { EventQueue } from "./events.ts";
 import { type ErasureCodec, portableErasureCodec } from "./fec/erasure_codec.ts";
-import { ReceiveCredit, SendCredit } from "./flow.ts";
+import { CONNECTION_FACTOR, ReceiveCredit, SendBudget, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { PHRASE_BYTES_MAX } from "./frames/close.ts";
 import { ExtraPaths } from "./extra_paths.ts";
@@ -124,6 +125,7 @@ export class ConnectionCore {
   readonly timers = new TimerTable();
   readonly sendCredit = new SendCredit(MAX_DATA_MIN);
   readonly receiveCredit: ReceiveCredit;
+  readonly budget: SendBudget;
   readonly limits: StreamLimits;
   readonly table: StreamTable;
   readonly scheduler = new Scheduler();
@@ -134,6 +136,8 @@ export class ConnectionCore {
   readonly reports = new Set<Stream>();
   /** PR streams that may have symbols to send: what further paths look at. */
   readonly spreadable = new Set<Stream>();
+  /** Streams whose application waits for memory that other streams hold. */
+  readonly shortOfMemory = new Set<Stream>();
   readonly events = new EventQueue();
   readonly counters = new ConnectionCounters();
   /** Parse target of the receive path. */
@@ -189,12 +193,23 @@ export class ConnectionCore {
     this.paths = [];
     this.addPath(0, options.localConnectionId, options.peerConnectionId, options.peer ?? 0);
     this.extraPaths = new ExtraPaths(this);
-    this.receiveCredit = new ReceiveCredit(config.maxDataBytes, config.maxMessageBytes);
+    // A message counts in whole when it begins: one must fit whenever the last was taken.
+    const dataInitial = Math.max(config.initialDataBytes, 2 * config.maxMessageBytes);
+    const { maxDataBytes, streamWindowBytes, streamMessages } = config;
+    this.receiveCredit = new ReceiveCredit(
+      Math.min(dataInitial, maxDataBytes),
+      maxDataBytes,
+      config.maxMessageBytes,
+    );
+    this.budget = new SendBudget(config);
     this.limits = {
       sendBufferBytes: config.sendBufferBytes,
+      budget: this.budget,
       blocks: options.blocks ?? new BlockPool(),
-      receiveBytes: config.streamWindowBytes,
-      receiveMessages: config.streamMessages,
+      receiveBytes: Math.min(config.initialStreamWindowBytes, streamWindowBytes),
+      receiveBytesMax: streamWindowBytes,
+      receiveMessages: Math.min(STREAM_MESSAGES_INITIAL, streamMessages),
+      receiveMessagesMax: streamMessages,
       sendBytes: STREAM_WINDOW_MIN,
       sendMessages: STREAM_MESSAGES_MIN,
       probabilistic: new PrShared(
@@ -408,6 +423,7 @@ export class ConnectionCore {
     stream.clearSend();
     stream.pending &= ~PENDING_CLOSE;
     this.addPending(stream, PENDING_RESET);
+    this.tellShortOfMemory();
   }
 
   /** Our direction may be over: everything and its end are acknowledged. */
@@ -444,6 +460,7 @@ export class ConnectionCore {
     this.timed.delete(stream);
     this.reports.delete(stream);
     this.spreadable.delete(stream);
+    this.shortOfMemory.delete(stream);
     this.events.push({ type: "streamClosed", stream: stream.id });
     if (stream.isLocal) return;
     this.closeAcks.add(stream.id);
@@ -453,12 +470,21 @@ export class ConnectionCore {
     }
   }
 
+  /** The application waits for so much buffer space. */
+  wantBuffer(stream: Stream, bytes: number): void {
+    stream.wantedBytes = bytes;
+    if (this.budget.isShort(stream.bufferedBytes)) this.shortOfMemory.add(stream);
+  }
+
   /** Tells an application that waits for buffer space that there is some. */
   tellWritable(stream: Stream): void {
-    if (stream.wantedBytes === 0 || !this.isOpen) return;
-    const free = this.config.sendBufferBytes - stream.bufferedBytes;
-    if (free < stream.wantedBytes && stream.bufferedBytes > 0) return;
+    const { wantedBytes, bufferedBytes } = stream;
+    if (wantedBytes === 0 || !this.isOpen) return;
+    const { budget } = this;
+    const isTooFull = budget.room(bufferedBytes) < wantedBytes && bufferedBytes > 0;
+    if (isTooFull || budget.used > 0 && budget.left < wantedBytes) return;
     stream.wantedBytes = 0;
+    this.shortOfMemory.delete(stream);
     this.events.push({ type: "writable", stream: stream.id });
   }
 
@@ -492,23 +518,58 @@ export class ConnectionCore {
     this.checkReceive(stream);
   }
 
+  /** Send buffers became smaller: that may be what others wait for. */
+  tellShortOfMemory(): void {
+    for (const stream of this.shortOfMemory) this.tellWritable(stream);
+  }
+
+  /** Send buffers follow what congestion control lets out. */
+  fitSendBuffers(): void {
+    let bytes = 0;
+    for (const path of this.paths) bytes += path.recovery.congestion.windowBytes;
+    this.budget.windowBytes = bytes;
+  }
+
   // ---- credit -----------------------------------------------------------------------------
 
   /** Bytes that the application took or will never get: the connection's credit flows back. */
   consumeConnection(bytes: number): void {
-    this.receiveCredit.consume(bytes);
+    this.receiveCredit.consume(bytes, this.nowUs);
     if (this.receiveCredit.shouldUpdate) this.pending |= PENDING_MAX_DATA;
   }
 
   /** The same for the stream's credit, in bytes on RO, messages on RU. */
   consumeStream(stream: Stream, amount: number): void {
-    stream.receiveCredit.consume(amount);
+    stream.receiveCredit.consume(amount, this.nowUs);
     if (
       stream.receiveState === RECEIVE_OPEN && stream.finalSize < 0 && !stream.stopped &&
       stream.receiveCredit.shouldUpdate
     ) {
       this.addPending(stream, PENDING_WINDOW);
     }
+  }
+
+  /** The limit of the connection to announce now. */
+  grantConnection(): number {
+    this.receiveCredit.update(this.nowUs, this.#rttUs);
+    return this.receiveCredit.limit;
+  }
+
+  /** The limit of a stream to announce now. */
+  grantStream(stream: Stream): number {
+    const { receiveCredit } = stream;
+    receiveCredit.update(this.nowUs, this.#rttUs);
+    if (stream.mode === MODE_RELIABLE_ORDERED) {
+      this.receiveCredit.ensureWindow(CONNECTION_FACTOR * receiveCredit.window);
+      if (this.receiveCredit.shouldUpdate) this.pending |= PENDING_MAX_DATA;
+    }
+    return receiveCredit.limit;
+  }
+
+  /** Round-trip time of the primary path in microseconds; 0 before it was measured. */
+  get #rttUs(): number {
+    const { rtt } = this.primary;
+    return rtt.hasSample ? rtt.smoothedUs : 0;
   }
 
   /** Throws away what an RO stream has in order, as if the application had read it. */

@@ -1,6 +1,8 @@
 /**
- * Credit (docs/protocol.md §5.3): absolute limits that never shrink. The same two classes serve
- * the connection (bytes), an RO stream (bytes) and an RU stream (messages).
+ * Flow control (docs/protocol.md §5.3): absolute limits that never shrink. The same two classes
+ * serve the connection (bytes), an RO stream (bytes) and an RU stream (messages). What a window
+ * has to be is found out while it is used: it starts small and doubles as long as the sender
+ * may be waiting for it, up to a maximum that bounds the memory a peer can make this end hold.
  */
 
 /** What this end may send. */
@@ -19,6 +21,22 @@ export class SendCredit {
   }
 }
 
+/**
+ * A window grows when it was used up within so many round trips. A sender that only waits for
+ * credit uses one window per round trip; twice that leaves a round trip for the repair of a loss,
+ * while which nothing can be read. Growth hence ends between two and four times what bandwidth ×
+ * RTT needs.
+ */
+export const GROWTH_ROUND_TRIPS = 2;
+/**
+ * A round trip counts as at least this long: on a short path credit comes back as late as the
+ * application gets to read, which acknowledgements do not wait for. Windows hence grow below
+ * 0.5 Gbit/s only where the path is long.
+ */
+export const GROWTH_RTT_US_MIN = 1_000;
+/** A connection's window is at least so many times that of its largest stream: never the brake. */
+export const CONNECTION_FACTOR = 1.5;
+
 /** What the peer may send, and when to allow it more. */
 export class ReceiveCredit {
   /** The limit that the peer may rely on. */
@@ -27,12 +45,15 @@ export class ReceiveCredit {
   received = 0;
   /** Of that, what the application took or will never get. */
   consumed = 0;
+  /** When the window's present size was put to the test, and `consumed` then; -1: not yet. */
+  #sinceUs = -1;
+  #sinceConsumed = 0;
 
   /**
    * `amountMax`: the most that the peer takes credit for in one go, which it waits for as a whole;
    * 0 where any piece will do.
    */
-  constructor(readonly window: number, readonly amountMax: number = 0) {
+  constructor(public window: number, readonly windowMax: number, readonly amountMax = 0) {
     this.limit = window;
   }
 
@@ -41,7 +62,8 @@ export class ReceiveCredit {
     this.received += amount;
     return this.received <= this.limit;
   }
-  consume(amount: number): void {
+  consume(amount: number, nowUs: number): void {
+    if (this.#sinceUs < 0) this.#sinceUs = nowUs;
     this.consumed += amount;
   }
   /**
@@ -53,9 +75,83 @@ export class ReceiveCredit {
     const free = this.consumed + this.window - this.limit;
     return free >= this.window / 4 || (free > 0 && this.limit - this.received < this.amountMax);
   }
-  /** Moves the limit and returns it, to be announced now. */
-  update(): number {
+  /** Moves the limit, to be announced now. `rttUs` 0: unknown, the window stays as it is. */
+  update(nowUs: number, rttUs: number): void {
+    this.#tune(nowUs, rttUs);
     this.limit = this.consumed + this.window;
-    return this.limit;
+  }
+  /** Makes the window at least so large, the maximum permitting. */
+  ensureWindow(window: number): void {
+    this.window = Math.max(this.window, Math.min(Math.ceil(window), this.windowMax));
+  }
+
+  /**
+   * Only what the application took counts: one that does not read never makes its window grow.
+   * Half a window is enough to tell: credit comes back in quarters.
+   */
+  #tune(nowUs: number, rttUs: number): void {
+    const share = (this.consumed - this.#sinceConsumed) / this.window;
+    if (share < 0.5 || rttUs <= 0) return;
+    const windowUs = GROWTH_ROUND_TRIPS * Math.max(rttUs, GROWTH_RTT_US_MIN);
+    const isFast = nowUs - this.#sinceUs < share * windowUs;
+    if (isFast) this.window = Math.min(2 * this.window, this.windowMax);
+    this.#sinceUs = nowUs;
+    this.#sinceConsumed = this.consumed;
+  }
+}
+
+/**
+ * Congestion windows that a send buffer holds: one on its way, one that waits in order behind the
+ * repair of a loss, and one to fill the room that acknowledgements make.
+ */
+const SEND_BUFFER_WINDOWS = 3;
+
+/** Memory of the send buffers of a connection's streams. */
+export class SendBudget {
+  /** Bytes in all send buffers. */
+  used = 0;
+  /** What may be in flight now, by congestion control. */
+  windowBytes = 0;
+
+  readonly #streamMin: number;
+  readonly #streamMax: number;
+  readonly #totalMax: number;
+
+  constructor(
+    { initialSendBufferBytes, sendBufferBytes, sendBufferTotalBytes }: {
+      /** A stream's buffer is not limited to less by a small congestion window. */
+      initialSendBufferBytes: number;
+      sendBufferBytes: number;
+      sendBufferTotalBytes: number;
+    },
+  ) {
+    this.#streamMin = initialSendBufferBytes;
+    this.#streamMax = sendBufferBytes;
+    this.#totalMax = sendBufferTotalBytes;
+  }
+
+  /**
+   * Bytes that a stream may add to the `held` ones in its buffer. Beside its own bound it may
+   * hold no more than the connection has left then (the dynamic threshold of Choudhury and Hahne,
+   * IEEE/ACM ToN 6(2), 1998): a stream takes at most half of all, the next one half of the
+   * rest, so that streams which nobody reads never take everything.
+   */
+  room(held: number): number {
+    const fair = Math.floor((this.left - held) / 2);
+    return Math.max(0, Math.min(this.streamLimit - held, fair));
+  }
+  /** Whether it is the other streams that limit one that holds `held` bytes. */
+  isShort(held: number): boolean {
+    return (this.left - held) / 2 < this.streamLimit - held;
+  }
+  /** Most bytes that one stream may hold now if it is alone. */
+  get streamLimit(): number {
+    // Congestion windows may have fractions.
+    const wanted = Math.max(this.#streamMin, Math.floor(SEND_BUFFER_WINDOWS * this.windowBytes));
+    return Math.min(wanted, this.#streamMax, Math.ceil(this.#totalMax / 2));
+  }
+  /** What the connection has left. */
+  get left(): number {
+    return this.#totalMax - this.used;
   }
 }

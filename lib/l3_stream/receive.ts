@@ -341,6 +341,7 @@ export class Receiver {
     path.ecn.onAck(frame, frame.largest > largestBefore);
     path.ptosUnanswered = 0;
     if (path.recovery.ptoCount === 0) path.probes = 0;
+    if (core.shortOfMemory.size > 0) core.tellShortOfMemory();
     return TAKEN;
   }
 

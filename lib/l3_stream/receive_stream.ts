@@ -384,6 +384,7 @@ export class StreamFrames {
     }
     stream.closeAckReceived = true;
     stream.clearSend();
+    core.tellShortOfMemory();
     stream.sendState = SEND_DONE;
     stream.pending = 0;
     core.checkForget(stream);

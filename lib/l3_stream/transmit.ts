@@ -399,7 +399,7 @@ export class Transmitter {
     }
     if ((core.pending & PENDING_MAX_DATA) !== 0 && this.#fits(WINDOW_UPDATE_BYTES)) {
       core.pending &= ~PENDING_MAX_DATA;
-      this.#at = appendWindowUpdate(this.#view, this.#at, 0, core.receiveCredit.update());
+      this.#at = appendWindowUpdate(this.#view, this.#at, 0, core.grantConnection());
       this.#sent.push(SENT_MAX_DATA);
       this.#ackEliciting = true;
     }
@@ -483,7 +483,7 @@ export class Transmitter {
       this.#sentControl(id, PENDING_OPEN_ACK);
     }
     if ((pending & PENDING_WINDOW) !== 0) {
-      this.#at = appendWindowUpdate(view, this.#at, id, stream.receiveCredit.update());
+      this.#at = appendWindowUpdate(view, this.#at, id, this.#core.grantStream(stream));
       this.#sentControl(id, PENDING_WINDOW);
     }
     if ((pending & PENDING_CLOSE) !== 0) {
@@ -863,9 +863,9 @@ function ownParameters(core: ConnectionCore): Parameters {
   own.version = STREAM_VERSION;
   own.nodeId = options.localNodeId as Uint8Array<ArrayBuffer>;
   own.maxStreams = config.maxStreams;
-  own.maxData = config.maxDataBytes;
-  own.streamWindow = config.streamWindowBytes;
-  own.streamMessages = config.streamMessages;
+  own.maxData = core.receiveCredit.limit;
+  own.streamWindow = core.limits.receiveBytes;
+  own.streamMessages = core.limits.receiveMessages;
   own.maxMessage = config.maxMessageBytes;
   own.maxAckDelayUs = config.maxAckDelayUs;
   own.idleTimeoutMs = config.idleTimeoutMs;

@@ -7,7 +7,7 @@ import {
   SLAB_BYTES,
 } from "../../lib/l3_stream/mod.ts";
 import { BlockBuffer } from "../../lib/l3_stream/streams/block_buffer.ts";
-import { makeConnection, pattern, pollAll } from "./harness.ts";
+import { makeConnection, pattern, pollAll, WIDE } from "./harness.ts";
 
 const ADDRESS = 2 ** 46;
 
@@ -121,7 +121,7 @@ Deno.test("NS-NF-007: a pool keeps no more unused memory than it may and release
 
 Deno.test("NS-NF-007: a connection that closes gives the blocks of its send buffers back", () => {
   const pool = new BlockPool();
-  const connection = makeConnection("client", {}, undefined, { blocks: pool });
+  const connection = makeConnection("client", WIDE, undefined, { blocks: pool });
   const stream = connection.openStream(MODE_RELIABLE_ORDERED);
   connection.write(stream, pattern(100_000));
   pollAll(connection, 0);

@@ -20,6 +20,7 @@ import {
   pollAll,
   readAll,
   ScriptedPeer,
+  WIDE,
   wire,
 } from "./harness.ts";
 
@@ -41,7 +42,7 @@ Deno.test("NS-C-001: the first packet of each end carries its parameters, data r
     const [first] = peer.receivedPackets();
     assert.deepEqual(first.map((frame) => frame.type), [type, 0x10, 0x50]);
     assert.equal(first[0].parameters.maxStreams, 1_024);
-    assert.equal(first[0].parameters.maxData, 2 ** 24);
+    assert.equal(first[0].parameters.maxData, 2 ** 21);
   }
 });
 
@@ -237,7 +238,7 @@ Deno.test("NS-RO: ten probe timeouts in a row without an answer are an error", (
 });
 
 Deno.test("NS-LD-002: a probe goes out although the congestion window is full", () => {
-  const pair = establishedPair();
+  const pair = establishedPair(WIDE);
   const stream = pair.client.openStream(RO);
   pair.client.write(stream, pattern(200_000));
   pair.drop = (from) => from === "client";

@@ -4,7 +4,7 @@ import { ECN_CE, ECN_ECT0, ECN_ECT1 } from "../../lib/l3_stream/acks.ts";
 import { ECN_TEST_PACKETS, EcnValidation } from "../../lib/l3_stream/ecn.ts";
 import { Frame } from "../../lib/l3_stream/frames/mod.ts";
 import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
-import { drain, Pair, pattern, readAll } from "./harness.ts";
+import { drain, Pair, pattern, readAll, WIDE } from "./harness.ts";
 
 /** A DATA_ACK with counts; without: none are reported. */
 function ack(counts?: { ect0?: number; ect1?: number; ce?: number }): Frame {
@@ -78,7 +78,7 @@ Deno.test("NS-CC-006: another network path is tested anew, old counts go on", ()
 
 /** 200 kB from the client over a path that treats marks so. */
 function bulkOver(mark: Pair["mark"]): Pair {
-  const pair = new Pair({ sendBufferBytes: 1 << 20 });
+  const pair = new Pair(WIDE);
   pair.mark = mark;
   pair.advance(100_000);
   drain(pair.client);

@@ -11,6 +11,7 @@ import {
   readAll,
   ScriptedPeer,
   type Side,
+  WIDE,
 } from "./harness.ts";
 
 /** Numbers of the second addresses: the server's for the client, the client's for the server. */
@@ -91,7 +92,7 @@ Deno.test("NS-PR-003: paths open under 30 % loss, seeds 1…20", () => {
 });
 
 Deno.test("NS-PR-003: streams keep to the first path", () => {
-  const pair = twoWays({ sendBufferBytes: 1 << 20 });
+  const pair = twoWays(WIDE);
   pair.client.openPath(SERVER_SECOND, 501);
   settle(pair);
   const before = pair.client.pathStats()[1].packetsSent;

@@ -62,6 +62,13 @@ export function makeConnection(
   });
 }
 
+/** Windows and send buffers of a megabyte from the start, for tests of something else. */
+export const WIDE: Partial<StreamConfig> = {
+  initialDataBytes: 1 << 24,
+  initialStreamWindowBytes: 1 << 20,
+  initialSendBufferBytes: 1 << 20,
+};
+
 /** Deterministic bytes. */
 export function pattern(length: number, seed = 1): Uint8Array {
   const bytes = new Uint8Array(length);
@@ -87,7 +94,7 @@ export function eventTypes(connection: Connection): string[] {
 export function readAll(connection: Connection, stream: number): Uint8Array {
   const pieces = [];
   for (let piece = connection.read(stream); piece; piece = connection.read(stream)) {
-    pieces.push(piece);
+    pieces.push(piece.slice()); // a view until the next read
   }
   const out = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;

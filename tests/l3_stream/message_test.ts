@@ -9,7 +9,7 @@ import {
   MODE_RELIABLE_UNORDERED,
 } from "../../lib/l3_stream/mod.ts";
 import { MessageReceiver } from "../../lib/l3_stream/streams/message_receiver.ts";
-import { drain, establishedPair, pattern, ScriptedPeer, wire } from "./harness.ts";
+import { drain, establishedPair, pattern, ScriptedPeer, WIDE, wire } from "./harness.ts";
 
 const RU = MODE_RELIABLE_UNORDERED;
 const BE = MODE_BEST_EFFORT;
@@ -35,7 +35,7 @@ function take(connection: Connection): Uint8Array[] {
 }
 
 Deno.test("NS-RU-001: message boundaries survive, the empty message too", () => {
-  const pair = establishedPair();
+  const pair = establishedPair(WIDE);
   const stream = pair.client.openStream(RU);
   const sent = [0, 1, 1_000, 0, 5_000, 100_000].map((length) => pattern(length, length));
   for (const bytes of sent) assert.ok(pair.client.sendMessage(stream, bytes));
@@ -45,7 +45,7 @@ Deno.test("NS-RU-001: message boundaries survive, the empty message too", () => 
 });
 
 Deno.test("NS-RU-002: every message arrives exactly once when frames are lost", () => {
-  const pair = establishedPair();
+  const pair = establishedPair(WIDE);
   const random = new SeededRandom(5);
   pair.drop = () => random.chance(0.3);
   const stream = pair.client.openStream(RU);
@@ -102,7 +102,7 @@ Deno.test("NS-RU-005: the message limit stops the sender until messages are take
 });
 
 Deno.test("NS-RU-005: the connection's bytes stop messages until they are taken", () => {
-  const pair = establishedPair({ maxDataBytes: 65_536, maxMessageBytes: 65_536 });
+  const pair = establishedPair({ ...WIDE, maxDataBytes: 65_536, maxMessageBytes: 65_536 });
   const stream = pair.client.openStream(RU);
   for (let i = 0; i < 4; i++) pair.client.sendMessage(stream, pattern(30_000, i));
   pair.advance(500_000);
@@ -213,7 +213,7 @@ Deno.test("NS-RU: a reset gives the credit of begun and unseen messages back", (
 });
 
 Deno.test("NS-BE-001: a best-effort message is never sent again", () => {
-  const pair = establishedPair();
+  const pair = establishedPair(WIDE);
   const stream = pair.client.openStream(BE);
   pair.client.sendMessage(stream, pattern(10));
   pair.drop = (from) => from === "client";
@@ -227,7 +227,7 @@ Deno.test("NS-BE-001: a best-effort message is never sent again", () => {
 });
 
 Deno.test("NS-BE-002: best-effort messages need no credit", () => {
-  const pair = establishedPair({ maxDataBytes: 65_536, maxMessageBytes: 65_536 });
+  const pair = establishedPair({ ...WIDE, maxDataBytes: 65_536, maxMessageBytes: 65_536 });
   const blocked = pair.client.openStream(1);
   pair.client.write(blocked, pattern(200_000));
   pair.advance(200_000);
@@ -238,7 +238,7 @@ Deno.test("NS-BE-002: best-effort messages need no credit", () => {
 });
 
 Deno.test("NS-BE-003: the longest best-effort message fits although acknowledgements are owed", () => {
-  const pair = establishedPair();
+  const pair = establishedPair(WIDE);
   const { bestEffortBytesMax } = pair.client;
   const mine = pair.client.openStream(BE);
   const theirs = pair.server.openStream(BE);

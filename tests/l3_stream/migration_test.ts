@@ -12,12 +12,13 @@ import {
   pollSent,
   readAll,
   ScriptedPeer,
+  WIDE,
   wire,
 } from "./harness.ts";
 
 const AMPLIFICATION_MAX = 3;
 const BYTES = 600_000;
-const config = { sendBufferBytes: 2 * BYTES };
+const config = WIDE;
 
 const response = (token: Uint8Array) => new ByteWriter().u8(0x06).put(token).finish();
 

@@ -13,7 +13,7 @@ import {
   MODE_RELIABLE_UNORDERED,
 } from "../../lib/l3_stream/mod.ts";
 import { equalBytes, NEVER, SeededRandom } from "../../lib/base/mod.ts";
-import { drain, Pair, pattern, readAll } from "./harness.ts";
+import { drain, Pair, pattern, readAll, WIDE } from "./harness.ts";
 
 const LOOPBACK = 65_499;
 const BASE = 1_200;
@@ -119,7 +119,7 @@ Deno.test("path MTU: without search frames have their largest size from the star
 
 /** A pair over a path that drops frames above `carries`, after the search. */
 function searchedPair(path: { carries: number }): Pair {
-  const pair = new Pair({ sendBufferBytes: 1 << 20 }, {}, { frameBytesMax: LOOPBACK });
+  const pair = new Pair(WIDE, WIDE, { frameBytesMax: LOOPBACK });
   pair.drop = (_from, _n, frame) => frame.length > path.carries;
   pair.advance(2_000_000);
   drain(pair.client);

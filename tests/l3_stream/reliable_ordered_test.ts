@@ -4,7 +4,7 @@ import { concat, SeededRandom } from "../../lib/base/mod.ts";
 import { BlockPool, CloseReason, MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { ByteReceiver, GAPS_MAX } from "../../lib/l3_stream/streams/byte_receiver.ts";
 import { ByteSender } from "../../lib/l3_stream/streams/byte_sender.ts";
-import { SendCredit } from "../../lib/l3_stream/flow.ts";
+import { SendBudget, SendCredit } from "../../lib/l3_stream/flow.ts";
 import {
   drain,
   establishedPair,
@@ -13,10 +13,16 @@ import {
   pattern,
   readAll,
   ScriptedPeer,
+  WIDE,
   wire,
 } from "./harness.ts";
 
 const RO = MODE_RELIABLE_ORDERED;
+const BUFFERS = {
+  initialSendBufferBytes: 1_000,
+  sendBufferBytes: 1_000,
+  sendBufferTotalBytes: 4_000,
+};
 
 /** Writes all bytes on a stream of the client while the server reads; what the server got. */
 function transfer(pair: Pair, bytes: Uint8Array): Uint8Array {
@@ -92,7 +98,7 @@ Deno.test("NS-RO-001: bytes that arrived first stay when a copy says something e
 Deno.test("NS-RO-002: a sender sends again exactly what was lost and not acknowledged", () => {
   const credit = new SendCredit(1_000);
   const connection = new SendCredit(1_000);
-  const sender = new ByteSender(1_000, new BlockPool());
+  const sender = new ByteSender(new SendBudget(BUFFERS), new BlockPool());
   assert.equal(sender.write(pattern(300)), 300);
   for (let i = 0; i < 3; i++) assert.ok(sender.pick(credit, connection, 100));
   sender.onAcked(100, 50);
@@ -112,7 +118,7 @@ Deno.test("NS-RO-002: a sender sends again exactly what was lost and not acknowl
 });
 
 Deno.test("NS-RO-002: a lost range that was acknowledged meanwhile is not sent again", () => {
-  const sender = new ByteSender(1_000, new BlockPool());
+  const sender = new ByteSender(new SendBudget(BUFFERS), new BlockPool());
   const credit = new SendCredit(1_000);
   sender.write(pattern(100));
   sender.pick(credit, credit, 100);
@@ -123,7 +129,7 @@ Deno.test("NS-RO-002: a lost range that was acknowledged meanwhile is not sent a
 
 Deno.test("NS-RO-004: a stream's window stops the sender until the application reads", () => {
   const window = 65_536;
-  const pair = establishedPair({ streamWindowBytes: window });
+  const pair = establishedPair({ ...WIDE, streamWindowBytes: window });
   const stream = pair.client.openStream(RO);
   const bytes = pattern(2 * window);
   assert.equal(pair.client.write(stream, bytes), bytes.length);
@@ -151,7 +157,7 @@ Deno.test("NS-RO-004: the connection's window stops all streams until the applic
 });
 
 Deno.test("NS-RO-004: before the parameters a sender keeps to 65,536 bytes", () => {
-  const peer = new ScriptedPeer("client");
+  const peer = new ScriptedPeer("client", WIDE);
   const stream = peer.connection.openStream(RO);
   peer.connection.write(stream, pattern(100_000));
   let sent = 0;

@@ -3,7 +3,7 @@
  * a packet carries is an (offset, length) into them; a lost range is queued again and goes out in
  * new packets, before new bytes.
  */
-import type { SendCredit } from "../flow.ts";
+import type { SendBudget, SendCredit } from "../flow.ts";
 import { RangeSet } from "../ranges.ts";
 import { BlockBuffer } from "./block_buffer.ts";
 import type { BlockSource } from "./blocks.ts";
@@ -26,7 +26,7 @@ export class ByteSender {
   /** Whether it went out before. */
   isRepeat = false;
 
-  constructor(readonly bufferBytesMax: number, blocks: BlockSource) {
+  constructor(readonly budget: SendBudget, blocks: BlockSource) {
     this.#buffer = new BlockBuffer(blocks);
   }
 
@@ -53,10 +53,11 @@ export class ByteSender {
 
   /** Copies as much as the buffer takes; returns how much. */
   write(bytes: Uint8Array): number {
-    const taken = Math.min(bytes.length, this.bufferBytesMax - this.bufferedBytes);
+    const taken = Math.min(bytes.length, this.budget.room(this.bufferedBytes));
     if (taken <= 0) return 0;
     this.#buffer.put(this.#end, bytes, 0, taken);
     this.#end += taken;
+    this.budget.used += taken;
     return taken;
   }
 
@@ -107,9 +108,12 @@ export class ByteSender {
       this.#acked.insertRange(offset, end - 1);
       return;
     }
-    this.#base = Math.max(end, this.#acked.nextMissing(end));
-    this.#acked.dropBelow(this.#base);
-    this.#release();
+    const base = Math.max(end, this.#acked.nextMissing(end));
+    this.budget.used -= base - this.#base;
+    this.#base = base;
+    this.#acked.dropBelow(base);
+    if (base === this.#end) this.#buffer.clear(base);
+    else this.#buffer.dropBelow(base);
   }
 
   onLost(offset: number, length: number): void {
@@ -128,14 +132,10 @@ export class ByteSender {
 
   /** Forgets everything: the stream was reset, or the peer said that it has all. */
   clear(): void {
+    this.budget.used -= this.bufferedBytes;
     this.#base = this.#sent = this.#end;
     this.#acked.clear();
     this.#lost.clear();
     this.#buffer.clear(this.#end);
-  }
-
-  #release(): void {
-    if (this.#base === this.#end) this.#buffer.clear(this.#end);
-    else this.#buffer.dropBelow(this.#base);
   }
 }

@@ -5,7 +5,7 @@
  */
 import { type Mode, MODE_BEST_EFFORT } from "../frames/frame.ts";
 import { MESSAGE_HEAD_BYTES } from "../frames/message.ts";
-import type { SendCredit } from "../flow.ts";
+import type { SendBudget, SendCredit } from "../flow.ts";
 import { RangeSet } from "../ranges.ts";
 
 /** What a queued message costs beside its bytes, so that empty ones are bounded too. */
@@ -46,7 +46,7 @@ export class MessageSender {
   needsRoom = false;
   #picked: Uint8Array = new Uint8Array(0);
 
-  constructor(mode: Mode, readonly bufferBytesMax: number) {
+  constructor(mode: Mode, readonly budget: SendBudget) {
     this.#reliable = mode !== MODE_BEST_EFFORT;
   }
 
@@ -74,11 +74,16 @@ export class MessageSender {
     return this.#repair.size > 0;
   }
 
-  /** Copies the message; false when the buffer is full. One is always taken by an empty buffer. */
+  /**
+   * Copies the message; false when the buffer is full. An empty buffer takes one of any size that
+   * the connection has room for.
+   */
   enqueue(bytes: Uint8Array): boolean {
     const cost = bytes.length + MESSAGE_OVERHEAD_BYTES;
-    if (this.#bufferedBytes > 0 && this.#bufferedBytes + cost > this.bufferBytesMax) return false;
-    this.#bufferedBytes += cost;
+    const { budget } = this;
+    if (this.#bufferedBytes > 0 && cost > budget.room(this.#bufferedBytes)) return false;
+    if (budget.used > 0 && cost > budget.left) return false;
+    this.#hold(cost);
     this.#unsent.push({ number: this.#next++, bytes: bytes.slice(), sent: 0, lostEmpty: false });
     return true;
   }
@@ -122,7 +127,7 @@ export class MessageSender {
     first.sent += this.length;
     if (first.sent === first.bytes.length) {
       this.#unsent.shift();
-      if (!this.#reliable) this.#bufferedBytes -= first.bytes.length + MESSAGE_OVERHEAD_BYTES;
+      if (!this.#reliable) this.#hold(-first.bytes.length - MESSAGE_OVERHEAD_BYTES);
     }
     return true;
   }
@@ -137,7 +142,7 @@ export class MessageSender {
   /** Gives up the message that needs more room than any packet has. */
   dropFirst(): void {
     const first = this.#unsent.shift();
-    if (first !== undefined) this.#bufferedBytes -= first.bytes.length + MESSAGE_OVERHEAD_BYTES;
+    if (first !== undefined) this.#hold(-first.bytes.length - MESSAGE_OVERHEAD_BYTES);
   }
 
   onAcked(number: number, offset: number, length: number): void {
@@ -152,7 +157,7 @@ export class MessageSender {
     }
     this.#live.delete(number);
     this.#repair.delete(number);
-    this.#bufferedBytes -= total + MESSAGE_OVERHEAD_BYTES;
+    this.#hold(-total - MESSAGE_OVERHEAD_BYTES);
   }
 
   onLost(number: number, offset: number, length: number): void {
@@ -177,8 +182,13 @@ export class MessageSender {
     this.#unsent.length = 0;
     this.#live.clear();
     this.#repair.clear();
-    this.#bufferedBytes = 0;
+    this.#hold(-this.#bufferedBytes);
     this.#picked = new Uint8Array(0);
+  }
+
+  #hold(bytes: number): void {
+    this.#bufferedBytes += bytes;
+    this.budget.used += bytes;
   }
 
   #pickLost(room: number): boolean {

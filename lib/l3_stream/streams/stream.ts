@@ -7,7 +7,7 @@
  *                └→ RESET (STREAM_RESET) → DONE (the application took what was queued)
  */
 import { NEVER } from "../../base/mod.ts";
-import { ReceiveCredit, SendCredit } from "../flow.ts";
+import { ReceiveCredit, type SendBudget, SendCredit } from "../flow.ts";
 import {
   type Mode,
   MODE_BEST_EFFORT,
@@ -44,12 +44,16 @@ export const PENDING_WINDOW = 0x20;
 
 /** What a new stream starts with. */
 export interface StreamLimits {
+  /** PR only; the other modes keep to the budget. */
   sendBufferBytes: number;
+  budget: SendBudget;
   /** Memory of send buffers. */
   blocks: BlockSource;
-  /** What we allow the peer. */
+  /** What we allow the peer, at first and at most. */
   receiveBytes: number;
+  receiveBytesMax: number;
   receiveMessages: number;
+  receiveMessagesMax: number;
   /** What the peer allows us. */
   sendBytes: number;
   sendMessages: number;
@@ -116,18 +120,20 @@ export class Stream {
     this.openAcked = !isLocal;
     if (mode === MODE_RELIABLE_ORDERED) {
       this.sendCredit = new SendCredit(limits.sendBytes);
-      this.receiveCredit = new ReceiveCredit(limits.receiveBytes);
-      this.bytesOut = new ByteSender(limits.sendBufferBytes, limits.blocks);
+      this.receiveCredit = new ReceiveCredit(limits.receiveBytes, limits.receiveBytesMax);
+      this.bytesOut = new ByteSender(limits.budget, limits.blocks);
       this.bytesIn = new ByteReceiver();
     } else {
       const isReliable = mode === MODE_RELIABLE_UNORDERED;
       this.sendCredit = new SendCredit(isReliable ? limits.sendMessages : 0);
-      this.receiveCredit = new ReceiveCredit(isReliable ? limits.receiveMessages : 0);
+      this.receiveCredit = isReliable
+        ? new ReceiveCredit(limits.receiveMessages, limits.receiveMessagesMax)
+        : new ReceiveCredit(0, 0);
       if (mode === MODE_PROBABILISTIC) {
         this.prOut = new PrSender(limits.sendBufferBytes, limits.probabilistic);
         this.prIn = new PrReceiver(limits.probabilistic);
       } else {
-        this.messagesOut = new MessageSender(mode, limits.sendBufferBytes);
+        this.messagesOut = new MessageSender(mode, limits.budget);
         if (isReliable) this.messagesIn = new MessageReceiver();
       }
     }
