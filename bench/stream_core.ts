@@ -226,6 +226,13 @@ function packetCpuNs(): number {
   return median(samples.slice(WARM_UP_SAMPLES));
 }
 
+/** How many bytes there are to read. */
+function readAll(connection: Connection, stream: number): number {
+  let bytes = 0;
+  for (let got = connection.read(stream); got; got = connection.read(stream)) bytes += got.length;
+  return bytes;
+}
+
 function idleStreamBytes(): number {
   const pair = new Pair({ maxStreams: IDLE_STREAMS });
   const { connection: client } = pair.client;
@@ -241,12 +248,12 @@ function idleStreamBytes(): number {
     }
     pair.settle();
     for (const stream of streams.slice(-count)) {
-      if (server.read(stream)?.length !== REQUEST_BYTES) throw new Error("no request came");
+      if (readAll(server, stream) !== REQUEST_BYTES) throw new Error("no request came");
       server.write(stream, request);
     }
     pair.settle();
     for (const stream of streams.slice(-count)) {
-      if (client.read(stream)?.length !== REQUEST_BYTES) throw new Error("no answer came");
+      if (readAll(client, stream) !== REQUEST_BYTES) throw new Error("no answer came");
     }
     pair.settle();
   };
