@@ -17,7 +17,6 @@ import {
 } from "../base/mod.ts";
 import {
   type Burst,
-  BURST_FRAMES_MAX,
   decodeFrame,
   DESCRIPTOR_ECN_MASK,
   DEST_NODE_ID_AT,
@@ -55,20 +54,15 @@ import {
   readMessage,
   ServerHandshake,
 } from "../l4_trust/mod.ts";
+import { BurstWriter } from "./burst_writer.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Counters, type EndpointCounters } from "./counters.ts";
 import { frameHandshakeMessage, receiverConnectionId } from "./handshake_frames.ts";
-import { splitNs } from "./wall_time.ts";
 
 /** Half-open handshakes a server keeps in all (docs/protocol.md §4.1). */
 export const HALF_OPEN_MAX = 1024;
 /** Half-open handshakes of one IP address, whatever its ports. */
 export const HALF_OPEN_PER_SOURCE_MAX = 64;
-/**
- * Bytes of one burst to send: four trains. Handed to the port at once they are still in the caches,
- * and the peer begins while the next ones are sealed.
- */
-const BURST_BYTES_MAX = 262_144;
 /** Handshakes, open and half-open, and connections in all, unless the options say less. */
 export const CONNECTIONS_MAX = 65_536;
 
@@ -194,10 +188,9 @@ export class Endpoint {
   readonly #info = new FrameInfo();
   readonly #frameBytesMax: number;
   readonly #runBuffers: RunBuffers | undefined;
+  readonly #writer: BurstWriter;
   readonly #connectionsMax: number;
   readonly #group: EndpointGroup;
-  /** Written by the pollFrames() in progress. */
-  #burstBytes = 0;
   #draining = false;
 
   constructor(options: EndpointOptions) {
@@ -207,6 +200,7 @@ export class Endpoint {
     this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_DEFAULT;
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     this.#group = options.group ?? ALONE;
+    this.#writer = new BurstWriter(this.counters, options.trains ?? false);
     this.#runBuffers = options.engine.records === undefined ? undefined : new RunBuffers();
     this.#reassembler = new Reassembler();
   }
@@ -465,9 +459,9 @@ export class Endpoint {
    */
   pollFrames(pool: Pool, burst: Burst, nowUs: number, unixMs: number): number {
     const before = burst.count;
-    this.#burstBytes = 0;
+    this.#writer.begin();
     let rounds = this.#ready.length;
-    while (rounds-- > 0 && burst.count < BURST_FRAMES_MAX && this.#burstBytes < BURST_BYTES_MAX) {
+    while (rounds-- > 0 && !this.#writer.isFull(burst)) {
       const entry = this.#ready.shift()!;
       entry.queued = false;
       const more = this.#pollEntry(entry, pool, burst, nowUs, unixMs);
@@ -684,15 +678,11 @@ export class Endpoint {
       this.#afterHandshake(entry, nowUs);
     }
     while (entry.frames.length > 0) {
-      const frame = entry.frames[0];
-      const slot = burst.count < BURST_FRAMES_MAX ? pool.alloc() : -1;
-      if (slot < 0) return true;
+      if (!this.#writer.addFrame(entry.frames[0], pool, burst, entry.peer)) return true;
       entry.frames.shift();
-      pool.bytes.set(frame, pool.frameOffsetOf(slot));
-      this.#add(burst, entry.peer, 0, slot, pool.frameOffsetOf(slot), frame.length);
     }
     if (entry.connection !== undefined) {
-      if (!this.#pollConnection(entry.connection, pool, burst, nowUs, unixMs)) return true;
+      if (!this.#writer.addConnection(entry.connection, pool, burst, nowUs, unixMs)) return true;
       this.#drainEvents(entry);
       if (entry.connection.state === "closed") {
         this.#remove(entry);
@@ -710,80 +700,7 @@ export class Endpoint {
       entry,
       Math.min(entry.connection?.nextTimeoutUs() ?? NEVER, handshake?.nextTimeoutUs() ?? NEVER),
     );
-    return burst.count >= BURST_FRAMES_MAX || this.#burstBytes >= BURST_BYTES_MAX;
-  }
-
-  /**
-   * Takes what the connection has to send, one frame or train behind the other in a slot as long as
-   * there is room. False: the pool is empty.
-   */
-  #pollConnection(
-    connection: Connection,
-    pool: Pool,
-    burst: Burst,
-    nowUs: number,
-    unixMs: number,
-  ): boolean {
-    const { high, low } = splitNs(unixMs);
-    let slot = -1;
-    let at = 0;
-    let end = 0;
-    while (burst.count < BURST_FRAMES_MAX && this.#burstBytes < BURST_BYTES_MAX) {
-      const isFresh = slot < 0 || end - at < connection.frameBytes;
-      if (isFresh) {
-        slot = pool.alloc();
-        if (slot < 0) return false;
-        at = pool.frameOffsetOf(slot);
-        end = at + pool.frameBytesMax;
-      }
-      const packetsMax = this.#options.trains ? Infinity : BURST_FRAMES_MAX - burst.count;
-      const length = connection.pollTrain(
-        pool.bytes,
-        pool.view,
-        at,
-        end - at,
-        packetsMax,
-        nowUs,
-        high,
-        low,
-      );
-      if (length === 0) {
-        if (isFresh) {
-          pool.free(slot);
-          return true;
-        }
-        slot = -1; // a probe of the path MTU may want a whole slot
-        continue;
-      }
-      if (!isFresh) pool.share(slot);
-      this.#addTrain(connection, pool, burst, slot, at, length);
-      at += length + OVERLAY_BYTES;
-      this.#burstBytes += length;
-    }
-    return true;
-  }
-
-  #addTrain(
-    connection: Connection,
-    pool: Pool,
-    burst: Burst,
-    slot: number,
-    at: number,
-    length: number,
-  ): void {
-    const { polledPeer, polledEcn, polledPackets, polledSegment } = connection;
-    this.counters.framesOut += polledPackets;
-    this.counters.bytesOut += length - (polledPackets - 1) * OVERLAY_BYTES;
-    if (this.#options.trains || polledPackets === 1) {
-      burst.push(slot, at, length, polledEcn, polledPeer, polledSegment);
-      return;
-    }
-    for (let i = 0; i < polledPackets; i++) {
-      if (i > 0) pool.share(slot);
-      const from = at + i * polledSegment;
-      const frameBytes = Math.min(polledSegment - OVERLAY_BYTES, at + length - from);
-      burst.push(slot, from, frameBytes, polledEcn, polledPeer);
-    }
+    return this.#writer.isFull(burst);
   }
 
   /** Looks the peer's number up again when the port forgot it. */
@@ -827,19 +744,6 @@ export class Endpoint {
       }
       this.#events.push({ type: "connection", connection: entry.id, event });
     }
-  }
-
-  #add(
-    burst: Burst,
-    peer: number,
-    ecn: number,
-    slot: number,
-    offset: number,
-    length: number,
-  ): void {
-    burst.push(slot, offset, length, ecn, peer);
-    this.counters.framesOut++;
-    this.counters.bytesOut += length;
   }
 
   // ── table ─────────────────────────────────────────────────────────────────────────────
