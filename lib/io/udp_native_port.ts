@@ -46,7 +46,7 @@ const UDP_FRAME_BYTES_MAX = 65_507 - OVERLAY_BYTES;
 /** Slots of a default pool: 8 MiB, of which those used last are used again. */
 const SLOTS_DEFAULT = 128;
 /** Wanted socket buffers: some 30 ms of 1 Gbit/s. The system may give less (net.core.rmem_max). */
-const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+const SOCKET_BUFFER_BYTES = 16 * 1024 * 1024;
 /**
  * Longest look at the socket in one `wait`: past what it costs two sleeping ends to wake each other
  * (100-200 µs on virtual machines), or they would never meet awake. It holds the event loop.

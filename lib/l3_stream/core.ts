@@ -566,10 +566,13 @@ export class ConnectionCore {
     return receiveCredit.limit;
   }
 
-  /** Round-trip time of the primary path in microseconds; 0 before it was measured. */
+  /**
+   * Shortest round-trip time of the primary path in microseconds; 0 before it was measured. Not the
+   * smoothed one: a window that fills queues would lengthen that, and grow without end.
+   */
   get #rttUs(): number {
     const { rtt } = this.primary;
-    return rtt.hasSample ? rtt.smoothedUs : 0;
+    return rtt.hasSample ? rtt.minUs : 0;
   }
 
   /** Throws away what an RO stream has in order, as if the application had read it. */

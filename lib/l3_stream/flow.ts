@@ -33,7 +33,7 @@ export const GROWTH_ROUND_TRIPS = 2;
  * application gets to read, which acknowledgements do not wait for. Windows hence grow below
  * 0.5 Gbit/s only where the path is long.
  */
-export const GROWTH_RTT_US_MIN = 1_000;
+export const GROWTH_RTT_US_MIN = 200;
 /** A connection's window is at least so many times that of its largest stream: never the brake. */
 export const CONNECTION_FACTOR = 1.5;
 
