@@ -256,6 +256,11 @@ export class Endpoint {
     return this.#entries.size;
   }
 
+  /** Connection ids that frames may come under: one for each connection and further path. */
+  get connectionIdCount(): number {
+    return this.#entries.size + this.#pathEntries.size;
+  }
+
   get halfOpenCount(): number {
     return this.#halfOpen.size;
   }
@@ -681,8 +686,9 @@ export class Endpoint {
       if (!this.#writer.addFrame(entry.frames[0], pool, burst, entry.peer)) return true;
       entry.frames.shift();
     }
+    let isPoolEmpty = false;
     if (entry.connection !== undefined) {
-      if (!this.#writer.addConnection(entry.connection, pool, burst, nowUs, unixMs)) return true;
+      isPoolEmpty = !this.#writer.addConnection(entry.connection, pool, burst, nowUs, unixMs);
       this.#drainEvents(entry);
       if (entry.connection.state === "closed") {
         this.#remove(entry);
@@ -700,7 +706,7 @@ export class Endpoint {
       entry,
       Math.min(entry.connection?.nextTimeoutUs() ?? NEVER, handshake?.nextTimeoutUs() ?? NEVER),
     );
-    return this.#writer.isFull(burst);
+    return isPoolEmpty || this.#writer.isFull(burst);
   }
 
   /** Looks the peer's number up again when the port forgot it. */
@@ -786,8 +792,8 @@ export class Endpoint {
 
   #acceptPath(entry: Entry, path: number): void {
     const connectionId = this.#newConnectionId();
+    if (!entry.connection!.acceptPath(path, connectionId)) return; // closed again already
     this.#addPathId(entry, connectionId);
-    entry.connection!.acceptPath(path, connectionId);
     this.#enqueue(entry);
   }
 

@@ -232,6 +232,8 @@ export class UdpNativePort implements Port {
     const taken = Math.max(0, this.#io.nx_tx_burst(this.#handle, burst.block, burst.count));
     this.pool.commit(burst.slot, taken, 0);
     this.#roomWanted = taken < burst.count;
+    // Somebody who sleeps already is to learn of room as well.
+    if (this.#roomWanted && this.#waiters.size > 0) this.#arm();
     return taken;
   }
 
@@ -243,11 +245,14 @@ export class UdpNativePort implements Port {
   poll(): void {
     const burst = this.#ahead;
     while (burst.count > 0 || this.#receive(burst, 0) > 0) {
-      const { slot, offset, length, flags, peer } = burst;
+      const { slot, offset, length, flags, peer, segment } = burst;
       for (let i = 0; i < burst.count; i++) {
-        if (this.#queue.push(slot[i], offset[i], length[i], flags[i], peer[i])) continue;
-        this.#overflowFrames++;
-        this.#overflowBytes += length[i];
+        if (this.#queue.push(slot[i], offset[i], length[i], flags[i], peer[i], segment[i])) {
+          continue;
+        }
+        const frames = burst.framesAt(i);
+        this.#overflowFrames += frames;
+        this.#overflowBytes += length[i] - (frames - 1) * OVERLAY_BYTES;
         this.pool.free(slot[i]);
       }
       burst.clear();

@@ -12,6 +12,7 @@ export class FrameQueue {
   readonly #length: Uint32Array;
   readonly #flags: Uint32Array;
   readonly #peer: Int32Array;
+  readonly #segment: Uint32Array;
   #head = 0;
   #count = 0;
 
@@ -21,6 +22,7 @@ export class FrameQueue {
     this.#length = new Uint32Array(framesMax);
     this.#flags = new Uint32Array(framesMax);
     this.#peer = new Int32Array(framesMax);
+    this.#segment = new Uint32Array(framesMax);
   }
 
   get count(): number {
@@ -31,8 +33,15 @@ export class FrameQueue {
     return this.#count === this.framesMax;
   }
 
-  /** Appends a frame; false when the queue is full and the caller still owns the slot. */
-  push(slot: number, offset: number, length: number, flags: number, peer: number): boolean {
+  /** Appends a frame or train (Burst.segment); false when the queue is full and the caller still owns the slot. */
+  push(
+    slot: number,
+    offset: number,
+    length: number,
+    flags: number,
+    peer: number,
+    segment = 0,
+  ): boolean {
     if (this.full) return false;
     const i = (this.#head + this.#count) % this.framesMax;
     this.#slot[i] = slot;
@@ -40,6 +49,7 @@ export class FrameQueue {
     this.#length[i] = length;
     this.#flags[i] = flags;
     this.#peer[i] = peer;
+    this.#segment[i] = segment;
     this.#count++;
     return true;
   }
@@ -55,6 +65,7 @@ export class FrameQueue {
         this.#length[i],
         this.#flags[i],
         this.#peer[i],
+        this.#segment[i],
       );
       this.#head = (i + 1) % this.framesMax;
       this.#count--;

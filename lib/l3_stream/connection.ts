@@ -301,6 +301,7 @@ export class Connection {
     for (const path of this.#core.paths) {
       if (path.peer === from) path.peer = to;
       if (path.leftPeer === from) path.leftPeer = to;
+      if (path.validation?.peer === from) path.validation.peer = to;
     }
   }
 
@@ -327,8 +328,8 @@ export class Connection {
   }
 
   /** The answer to "pathRequested", with a connection id as for openPath. */
-  acceptPath(path: number, localConnectionId: number): void {
-    if (this.#core.isOpen) this.#core.extraPaths.accept(path, localConnectionId);
+  acceptPath(path: number, localConnectionId: number): boolean {
+    return this.#core.isOpen && this.#core.extraPaths.accept(path, localConnectionId);
   }
 
   /** Gives up a path other than the first, or refuses a requested one. */

@@ -59,11 +59,12 @@ export class ExtraPaths {
   }
 
   /** Lets the peer have the path it asked for; nothing happens when it no longer wants it. */
-  accept(id: number, localConnectionId: number): void {
+  accept(id: number, localConnectionId: number): boolean {
     const path = this.#withId(id);
-    if (path === undefined || path.localConnectionId !== 0) return;
+    if (path === undefined || path.localConnectionId !== 0) return false;
     path.localConnectionId = localConnectionId;
     this.frames.push(PATH_ACCEPT, id, localConnectionId);
+    return true;
   }
 
   /** Ends a path, or refuses one, and tells the peer. */

@@ -121,10 +121,12 @@ export class Path {
   }
 
   /**
-   * Runs of this path's packets, made when first asked for; undefined where there are none. `local`
+   * Runs of the first path's packets, made when first asked for; undefined where there are none. `local`
    * and `remote` are the node ids of both ends.
    */
   runs(local: Uint8Array, remote: Uint8Array): PacketRuns | undefined {
+    // Further paths carry no bulk; a peer may open and close them as it likes.
+    if (this.id !== 0) return undefined;
     if (this.#runs !== undefined) return this.#runs ?? undefined;
     const runs = this.protection.openRuns?.(
       this.#header(this.peerConnectionId, local, remote),

@@ -17,7 +17,7 @@ const CHALLENGES_KEPT = 8;
 
 export class PathValidation {
   /** The address in question, as Path.peer. */
-  readonly peer: number;
+  peer: number;
   /** Whether this end chose the address; otherwise the peer's packets began to come from it. */
   readonly isOwnChoice: boolean;
   /** Give up then. */

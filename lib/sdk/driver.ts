@@ -17,8 +17,11 @@ import { Session } from "./session.ts";
 
 /** Longest sleep of the loop: a bound on what a lost wake-up could cost. */
 const WAIT_US_MAX = 1_000_000;
-/** A wait of this length went through the event loop. */
-const WAITED_US_MIN = 1_000;
+/**
+ * A wait of this length went through the event loop. One that looks at the socket does not, and takes
+ * longer than asked for when the core is shared.
+ */
+const WAITED_US_MIN = 10_000;
 /** Longest that the loop keeps the event loop from everything else while frames come without end. */
 const YIELD_US_MAX = 2_000;
 /** Promises that follow from each other between an event and what a program does about it. */
@@ -39,7 +42,7 @@ export interface DriverOptions extends Omit<EndpointOptions, "peers"> {
   onHandshakeFailed?: (error: NexusError) => void;
   /** In a group: called with what came here but is for another endpoint. */
   onStray?: (stray: Stray) => void;
-  /** Called with what a callback of a session threw; that session has been ended. */
+  /** Called with what a callback threw; if it was that of a session, the session has been ended. */
   onFault?: (error: unknown) => void;
 }
 
@@ -313,7 +316,7 @@ export class Driver {
           const dial = this.#dials.get(event.connection);
           this.#dials.delete(event.connection);
           if (event.initiator) dial?.reject(event.error);
-          else this.onHandshakeFailed?.(event.error);
+          else this.#tolerated(() => this.onHandshakeFailed?.(event.error));
           break;
         }
         case "connection": {
@@ -330,7 +333,16 @@ export class Driver {
     for (;;) {
       const stray = this.endpoint.pollStray();
       if (stray === undefined) return;
-      this.#onStray?.(stray);
+      this.#tolerated(() => this.#onStray?.(stray));
+    }
+  }
+
+  /** What a program does must not end the loop. */
+  #tolerated(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.onFault?.(error);
     }
   }
 

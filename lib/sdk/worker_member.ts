@@ -195,7 +195,7 @@ async function openPort(
   vni: number,
   group: EndpointGroup | undefined,
 ): Promise<Port> {
-  if (group !== undefined) return await openUdpNativePort({ listen, vni, group });
+  if (group !== undefined) return await openUdpNativePort({ listen, vni, trains: true, group });
   return (await openBestPort({ kind: "auto", listen, vni })).port;
 }
 

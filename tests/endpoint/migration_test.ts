@@ -173,3 +173,17 @@ Deno.test("endpoint: handshake frames never exceed 1,200 bytes", () => {
   assert.ok(handshake.length >= 3);
   assert.ok(handshake.every(({ frame }) => frame.length <= 1_200));
 });
+
+Deno.test("NS-C-004: paths that are opened and closed at once leave no connection id behind", () => {
+  const { net, client, server, id } = join(6);
+  const connection = client.endpoint.connection(id)!;
+  const before = server.endpoint.connectionIdCount;
+  for (let i = 0; i < 20; i++) {
+    const path = client.endpoint.openPath(id, { host: "10.3.3.3", port: 1 });
+    connection.closePath(path);
+    client.endpoint.touch(id);
+    net.run(() => false, 100_000);
+  }
+  assert.equal(client.endpoint.connectionIdCount, 1);
+  assert.equal(server.endpoint.connectionIdCount, before);
+});

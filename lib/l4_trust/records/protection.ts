@@ -80,9 +80,13 @@ function useKeys({ engine, suite, sealKey, openKey }: RecordKeys): KeyUse {
   const copies: KeyUse["copies"] = [];
   const make = (key: Uint8Array): Aead => {
     if (engine.records === undefined) return engine.aead(suite, key);
-    const made = engine.records.aead(suite, key);
-    copies.push(made);
-    return made;
+    try {
+      const made = engine.records.aead(suite, key);
+      copies.push(made);
+      return made;
+    } catch {
+      return engine.aead(suite, key); // as in openRuns
+    }
   };
   // Made when first used: a path that has runs seldom does anything frame by frame.
   let sealAead: Aead | undefined;
@@ -130,7 +134,12 @@ export class RecordProtection implements PacketProtection {
   openRuns(sealHeader: Uint8Array, openHeader: Uint8Array): PacketRuns | undefined {
     const { engine, pathId = 0 } = this.#keys;
     if (engine.records === undefined || this.#use.wiped) return undefined;
-    const runs = engine.records.runs({ ...this.#keys, pathId }, sealHeader, openHeader);
+    let runs: ClosableRuns;
+    try {
+      runs = engine.records.runs({ ...this.#keys, pathId }, sealHeader, openHeader);
+    } catch {
+      return undefined; // no room for more keys there: frame by frame works all the same
+    }
     this.#use.copies.push(runs);
     return {
       seal: (bytes, run) => this.#sealRun(runs, bytes, run),
