@@ -478,8 +478,8 @@ export class Connection {
     core.fitSendBuffers();
     const taken = target.bytesOut.write(bytes);
     if (taken < bytes.length) {
-      const quarter = Math.ceil(core.budget.streamLimit / 4);
-      core.wantBuffer(target, Math.min(bytes.length - taken, quarter));
+      const refill = core.budget.refill(target.bufferedBytes);
+      core.wantBuffer(target, Math.min(bytes.length - taken, refill));
     }
     if (taken > 0) core.schedule(target);
     return taken;

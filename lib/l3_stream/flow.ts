@@ -105,6 +105,11 @@ export class ReceiveCredit {
  * repair of a loss, and one to fill the room that acknowledgements make.
  */
 const SEND_BUFFER_WINDOWS = 3;
+/**
+ * All streams together hold no more than so many alone would: enough that a few which nobody reads
+ * do not limit the others, and the more streams are busy, the less each of them needs.
+ */
+const SHARED_STREAMS = 8;
 
 /** Memory of the send buffers of a connection's streams. */
 export class SendBudget {
@@ -130,19 +135,29 @@ export class SendBudget {
     this.#totalMax = sendBufferTotalBytes;
   }
 
-  /**
-   * Bytes that a stream may add to the `held` ones in its buffer. Beside its own bound it may
-   * hold no more than the connection has left then (the dynamic threshold of Choudhury and Hahne,
-   * IEEE/ACM ToN 6(2), 1998): a stream takes at most half of all, the next one half of the
-   * rest, so that streams which nobody reads never take everything.
-   */
+  /** Bytes that a stream may add to the `held` ones in its buffer. */
   room(held: number): number {
-    const fair = Math.floor((this.left - held) / 2);
-    return Math.max(0, Math.min(this.streamLimit - held, fair));
+    return Math.max(0, Math.min(this.streamLimit - held, this.#fair(held)));
   }
   /** Whether it is the other streams that limit one that holds `held` bytes. */
   isShort(held: number): boolean {
-    return (this.left - held) / 2 < this.streamLimit - held;
+    return this.#fair(held) < this.streamLimit - held;
+  }
+  /** Room worth telling a writer of: a quarter of what its stream, `held` bytes full, may hold. */
+  refill(held: number): number {
+    return Math.ceil(Math.min(this.streamLimit, Math.max(held, this.#streamMin)) / 4);
+  }
+  /**
+   * What the other streams leave: a stream may hold no more than is left then (the dynamic
+   * threshold of Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998). It takes at most half of all, the
+   * next one half of the rest, so that streams which nobody reads never take everything. What is
+   * shared follows the congestion window and may be overdrawn after that shrank: a small buffer
+   * depends on the connection's memory alone.
+   */
+  #fair(held: number): number {
+    const shared = Math.min(SHARED_STREAMS * this.streamLimit, this.#totalMax);
+    const fair = Math.max((shared - this.used - held) / 2, this.#streamMin - held);
+    return Math.floor(Math.min(fair, (this.left - held) / 2));
   }
   /** Most bytes that one stream may hold now if it is alone. */
   get streamLimit(): number {

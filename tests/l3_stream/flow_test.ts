@@ -178,6 +178,57 @@ Deno.test("NS-RO-005: streams whose peer does not read leave send buffer to othe
   }
 });
 
+/** What each of so many streams holds once all are as full as they may be. */
+function fillAll(budget: SendBudget, streams: number): number[] {
+  const held: number[] = new Array(streams).fill(0);
+  for (let grown = true; grown;) {
+    grown = false;
+    for (let i = 0; i < streams; i++) {
+      const more = Math.min(10_000, budget.room(held[i]));
+      held[i] += more;
+      budget.used += more;
+      grown ||= more > 0;
+    }
+  }
+  return held;
+}
+
+Deno.test("NS-RO-005: busy streams share what the path needs, not all memory", () => {
+  const budget = new SendBudget({ ...BUFFERS, sendBufferTotalBytes: 1_024 * MIB });
+  budget.windowBytes = 500 * KIB;
+  const held = fillAll(budget, 60);
+  const total = sum(held);
+  assert.equal(total, budget.used);
+  // Three windows for each of eight streams that would be alone.
+  assert.ok(total > 20 * budget.windowBytes && total <= 24 * budget.windowBytes, `${total}`);
+  const [least, most] = [Math.min(...held), Math.max(...held)];
+  assert.ok(least > 0.9 * most, `${least} and ${most}`);
+});
+
+Deno.test("NS-RO-005: a writer hears of a quarter of its share, however many share", () => {
+  for (const streams of [1, 8, 60]) {
+    const budget = new SendBudget({ ...BUFFERS, sendBufferTotalBytes: 1_024 * MIB });
+    budget.windowBytes = 500 * KIB;
+    const [held] = fillAll(budget, streams);
+    const refill = budget.refill(held);
+    assert.equal(refill, Math.ceil(held / 4));
+    // What the stream itself gets rid of makes that much room before half of it is gone.
+    budget.used -= held / 2;
+    assert.ok(budget.room(held / 2) >= refill, `${streams} streams`);
+  }
+});
+
+Deno.test("NS-RO-005: a fresh stream gets its first buffer whatever the path has become", () => {
+  const budget = new SendBudget(BUFFERS);
+  budget.windowBytes = 300 * KIB;
+  fillAll(budget, 60);
+  budget.windowBytes = 10 * KIB;
+  assert.ok(budget.used > 8 * budget.streamLimit, "shared memory is overdrawn");
+  assert.equal(budget.room(0), 64 * KIB);
+  assert.equal(budget.room(60 * KIB), 4 * KIB);
+  assert.equal(budget.isShort(0), false);
+});
+
 Deno.test("NS-RO-005: a writer that found the memory of the connection used up is told later", () => {
   const pair = establishedPair({
     initialSendBufferBytes: 64 * KIB,

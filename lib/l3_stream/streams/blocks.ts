@@ -125,10 +125,7 @@ export class BlockPool implements BlockSource {
   }
 }
 
-/**
- * Blocks that are never used twice: for bytes whose views leave the connection and stay valid for
- * ever.
- */
+/** Blocks that the collector frees: for bytes whose views leave the connection (read()). */
 export const COLLECTED_BLOCKS: BlockSource = {
   take: () => ({ bytes: new Uint8Array(BLOCK_BYTES), address: 0 }),
   give: () => {},

@@ -30,7 +30,7 @@ export class StreamTable {
   /** Ids of the peer below its highest that did not appear yet; they count as open. */
   readonly #reserved = new Set<number>();
   /** How many streams each end has opened, ever. */
-  #localOpened = 0;
+  #localOpened: number;
   #peerOpened = 0;
   #localLive = 0;
   #peerLive = 0;
@@ -43,7 +43,10 @@ export class StreamTable {
     readonly peerMax: number,
     /** What a new stream starts with; the owner keeps it up to date. */
     readonly limits: Readonly<StreamLimits>,
+    /** Streams that this end opened before: tests begin near the last id. */
+    localOpened = 0,
   ) {
+    this.#localOpened = localOpened;
     this.#isClient = side === "client";
     this.localMax = localMax;
   }
