@@ -23,6 +23,7 @@ import { type Landing, RunResult } from "./runs.ts";
 import { SentFramesSink } from "./sent_frames.ts";
 import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
 import { PROBABILITY_PPM_DEFAULT, PROBABILITY_PPM_MAX } from "./streams/pr_sender.ts";
+import { WEIGHT_MAX, WEIGHT_MIN } from "./streams/scheduler.ts";
 import {
   PENDING_OPEN,
   PENDING_STOP,
@@ -465,6 +466,21 @@ export class Connection {
     if (stream.prOut !== undefined) stream.prOut.probabilityPpm = probabilityPpm;
     core.addPending(stream, PENDING_OPEN);
     return stream.id;
+  }
+
+  /**
+   * Sets the share that this end's direction of a stream has of its priority class, in relation to
+   * the others there: WEIGHT_MIN…WEIGHT_MAX, at first WEIGHT_DEFAULT. The peer does not learn it.
+   * INVALID_WEIGHT, STREAM_CLOSED, CLOSED.
+   */
+  setWeight(stream: number, weight: number): void {
+    if (!(Number.isInteger(weight) && weight >= WEIGHT_MIN && weight <= WEIGHT_MAX)) {
+      throw new NexusError(
+        "INVALID_WEIGHT",
+        `cannot set weight: weight is ${weight}, expected ${WEIGHT_MIN}…${WEIGHT_MAX}`,
+      );
+    }
+    this.#mustBeSending("set weight", stream).weight = weight;
   }
 
   /**

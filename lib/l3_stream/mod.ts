@@ -47,3 +47,4 @@ export {
   SLAB_BYTES,
   type SlabMemory,
 } from "./streams/blocks.ts";
+export { WEIGHT_DEFAULT, WEIGHT_MAX, WEIGHT_MIN } from "./streams/scheduler.ts";

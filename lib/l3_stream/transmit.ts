@@ -52,6 +52,7 @@ import {
   CONN_INIT,
   DATA_HEAD_BYTES,
   DATA_LENGTH_MAX,
+  MESSAGE_HEAD_BYTES,
   nackBytes,
   PADDING,
   Parameters,
@@ -509,30 +510,36 @@ export class Transmitter {
 
   #writeStreamData(start: number): void {
     const { scheduler, spreadable, paths } = this.#core;
+    this.#writeTurns(start);
+    scheduler.unpark();
+    // Those that wait for another path's turn: it may be this one's again before that.
+    if (paths.length > 1) { for (const stream of spreadable) this.#core.schedule(stream); }
+  }
+
+  #writeTurns(start: number): void {
+    const { scheduler } = this.#core;
     while (this.#fits(STREAM_ROOM_MIN)) {
       const stream = scheduler.pop();
-      if (stream === undefined) break;
-      if (stream.prOut !== undefined && !this.#isTurn(stream.prOut)) continue;
+      if (stream === undefined) return;
       if (stream.prOut !== undefined) {
-        if (!this.#writeSymbol(stream, stream.prOut, start)) {
-          scheduler.unpop(stream);
-          return;
-        }
+        if (!this.#isTurn(stream.prOut)) continue;
+        if (!this.#writeSymbol(stream, stream.prOut, start)) return scheduler.unpop(stream);
       } else if (!this.#writeDataOf(stream)) {
         if (stream.messagesOut?.needsRoom && !this.#makeRoom(stream, start)) return;
       }
       this.#putBack(stream);
     }
-    // Those that wait for another path's turn: it may be this one's again before that.
-    if (paths.length > 1) { for (const stream of spreadable) this.#core.schedule(stream); }
   }
 
-  /** A stream had its turn: queues it again when it has more. */
+  /** A stream was served: queues it again when it has more. */
   #putBack(stream: Stream): void {
     const { scheduler, sendCredit } = this.#core;
     this.#core.closeWhenSent(stream);
-    if (stream.hasLost || stream.hasNew(sendCredit)) scheduler.push(stream);
-    else if (stream.isOpenToSend) scheduler.block(stream);
+    if (stream.hasLost || stream.hasNew(sendCredit)) {
+      if (stream.prOut !== undefined && this.#holdsSymbol(stream.prOut)) scheduler.park(stream);
+      else scheduler.putBack(stream);
+    } else if (stream.isOpenToSend) scheduler.block(stream);
+    else scheduler.endTurn(stream);
   }
 
   #writeDataOf(stream: Stream): boolean {
@@ -553,6 +560,7 @@ export class Transmitter {
       this.#dataOffset = offset;
       this.#dataLength = length;
     } else this.#sent.push(SENT_DATA, stream.id, offset, length);
+    stream.turnBytes -= length;
     this.#ackEliciting = true;
     if (sender.isRepeat) core.counters.bytesRetransmitted += length;
     return true;
@@ -575,6 +583,7 @@ export class Transmitter {
     );
     sender.copyPicked(this.#bytes, this.#at);
     this.#at += length;
+    stream.turnBytes -= MESSAGE_HEAD_BYTES + length; // empty messages use a turn up as well
     if (stream.isBestEffort) core.tellWritable(stream);
     else this.#sent.push(SENT_MESSAGE, stream.id, message, offset, length);
     this.#ackEliciting = true;
@@ -596,10 +605,7 @@ export class Transmitter {
     this.#at = start;
     this.#sent.length = 0;
     this.#hasAck = false;
-    if (this.#writeMessage(stream)) {
-      core.scheduler.unpop(stream);
-      return false;
-    }
+    if (this.#writeMessage(stream)) return true;
     if (this.#path.probes > 0) { // a packet of the base size; the next ones may be larger
       core.scheduler.unpop(stream);
       return false;
@@ -652,11 +658,15 @@ export class Transmitter {
     return room;
   }
 
+  /** Whether this packet has its one symbol of the stream. */
+  #holdsSymbol(sender: PrSender): boolean {
+    return sender.lastPacket === this.#path.numbers.next && sender.lastPath === this.#path.id;
+  }
+
   /** Writes a symbol; false: not into this packet. */
   #writeSymbol(stream: Stream, sender: PrSender, start: number): boolean {
     const core = this.#core;
-    const packetNumber = this.#path.numbers.next;
-    if (sender.lastPacket === packetNumber && sender.lastPath === this.#path.id) return false;
+    if (this.#holdsSymbol(sender)) return false;
     const roomMax = this.#symbolRoom(start);
     if (!sender.pick(this.#end - this.#at, roomMax, core.nowUs)) {
       if (!sender.needsRoom) return true; // what was to be sent is not wanted any more
@@ -684,8 +694,10 @@ export class Transmitter {
       : appendSymbolHead(this.#view, this.#at, stream.id, sender.symbol);
     sender.copyPicked(this.#bytes, this.#at);
     this.#at += sender.length;
-    sender.lastPacket = packetNumber;
+    sender.lastPacket = this.#path.numbers.next;
     sender.lastPath = this.#path.id;
+    // Other paths are not shared with streams of other modes.
+    if (this.#path === core.primary) stream.turnBytes -= sender.length;
     sender.nextPath = core.paths.indexOf(this.#path) + 1;
     this.#ackEliciting = true;
     core.watch(stream);
@@ -739,6 +751,7 @@ export class Transmitter {
       TRAIN_PACKETS_MAX,
       Math.max(1, Math.floor((trainBytesMax + OVERLAY_BYTES) / (frameBytes + OVERLAY_BYTES))),
       Math.floor(sendable / dataEach),
+      Math.ceil(scheduler.turnBytes(stream) / dataEach),
       path.recovery.packetsAllowed(frameBytes, core.nowUs),
       path.numbers.inSequence,
       path.protection.sealsLeft - AEAD_RESERVE,
@@ -784,6 +797,7 @@ export class Transmitter {
     this.packets = count;
     this.segment = count > 1 ? frameBytes + OVERLAY_BYTES : 0;
     scheduler.pop();
+    stream.turnBytes -= length;
     this.#putBack(stream);
     return bytes;
   }

@@ -23,6 +23,7 @@ import { MessageSender } from "./message_sender.ts";
 import { PrReceiver } from "./pr_receiver.ts";
 import { PrSender } from "./pr_sender.ts";
 import type { PrShared } from "./pr_shared.ts";
+import { WEIGHT_DEFAULT } from "./scheduler.ts";
 
 export const SEND_OPEN = 0;
 export const SEND_FINISHED = 1;
@@ -105,6 +106,10 @@ export class Stream {
   /** Buffer space that the application waits for; 0: it does not wait. */
   wantedBytes = 0;
 
+  /** Share of its priority class, WEIGHT_MIN…WEIGHT_MAX. */
+  weight = WEIGHT_DEFAULT;
+  /** What is left of its turn; below 0: overdrawn. Whoever picks data for a packet takes it off. */
+  turnBytes = 0;
   /** Owned by Scheduler. */
   scheduled = false;
   nextScheduled: Stream | undefined = undefined;
