@@ -480,9 +480,7 @@ export class ConnectionCore {
   tellWritable(stream: Stream): void {
     const { wantedBytes, bufferedBytes } = stream;
     if (wantedBytes === 0 || !this.isOpen) return;
-    const { budget } = this;
-    const isTooFull = budget.room(bufferedBytes) < wantedBytes && bufferedBytes > 0;
-    if (isTooFull || budget.used > 0 && budget.left < wantedBytes) return;
+    if (!this.budget.takes(wantedBytes, bufferedBytes)) return;
     stream.wantedBytes = 0;
     this.shortOfMemory.delete(stream);
     this.events.push({ type: "writable", stream: stream.id });

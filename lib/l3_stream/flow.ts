@@ -4,6 +4,7 @@
  * has to be is found out while it is used: it starts small and doubles as long as the sender
  * may be waiting for it, up to a maximum that bounds the memory a peer can make this end hold.
  */
+import { BLOCK_BYTES } from "./streams/blocks.ts";
 
 /** What this end may send. */
 export class SendCredit {
@@ -110,6 +111,11 @@ const SEND_BUFFER_WINDOWS = 3;
  * do not limit the others, and the more streams are busy, the less each of them needs.
  */
 const SHARED_STREAMS = 8;
+/**
+ * A stream may always hold so much: a block, which one of bytes takes up by its first byte anyway.
+ * Otherwise some 25 streams that nobody reads, each with half of the rest, would leave nothing.
+ */
+const LEAST_BYTES = BLOCK_BYTES;
 
 /** Memory of the send buffers of a connection's streams. */
 export class SendBudget {
@@ -139,25 +145,33 @@ export class SendBudget {
   room(held: number): number {
     return Math.max(0, Math.min(this.streamLimit - held, this.#fair(held)));
   }
+  /**
+   * Whether a buffer with `held` bytes takes so many more in one piece. An empty one takes a message
+   * of any size that the connection has room for.
+   */
+  takes(bytes: number, held: number): boolean {
+    if (bytes <= this.room(held)) return true;
+    return held === 0 && (this.used === 0 || bytes <= this.left);
+  }
   /** Whether it is the other streams that limit one that holds `held` bytes. */
   isShort(held: number): boolean {
     return this.#fair(held) < this.streamLimit - held;
   }
   /** Room worth telling a writer of: a quarter of what its stream, `held` bytes full, may hold. */
   refill(held: number): number {
-    return Math.ceil(Math.min(this.streamLimit, Math.max(held, this.#streamMin)) / 4);
+    return Math.ceil(Math.min(this.streamLimit, Math.max(held, LEAST_BYTES)) / 4);
   }
   /**
    * What the other streams leave: a stream may hold no more than is left then (the dynamic
    * threshold of Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998). It takes at most half of all, the
-   * next one half of the rest, so that streams which nobody reads never take everything. What is
-   * shared follows the congestion window and may be overdrawn after that shrank: a small buffer
-   * depends on the connection's memory alone.
+   * next one half of the rest. What is shared follows the congestion window and may be overdrawn
+   * after that shrank: a small buffer depends on the connection's memory alone.
    */
   #fair(held: number): number {
     const shared = Math.min(SHARED_STREAMS * this.streamLimit, this.#totalMax);
     const fair = Math.max((shared - this.used - held) / 2, this.#streamMin - held);
-    return Math.floor(Math.min(fair, (this.left - held) / 2));
+    const bounded = Math.floor(Math.min(fair, (this.left - held) / 2));
+    return Math.max(bounded, LEAST_BYTES - held);
   }
   /** Most bytes that one stream may hold now if it is alone. */
   get streamLimit(): number {
@@ -165,7 +179,7 @@ export class SendBudget {
     const wanted = Math.max(this.#streamMin, Math.floor(SEND_BUFFER_WINDOWS * this.windowBytes));
     return Math.min(wanted, this.#streamMax, Math.ceil(this.#totalMax / 2));
   }
-  /** What the connection has left. */
+  /** What the connection has left; below 0 when streams have nothing but their least. */
   get left(): number {
     return this.#totalMax - this.used;
   }

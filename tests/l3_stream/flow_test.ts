@@ -229,6 +229,41 @@ Deno.test("NS-RO-005: a fresh stream gets its first buffer whatever the path has
   assert.equal(budget.isShort(0), false);
 });
 
+Deno.test("NS-RO-005: a stream works on beside hundreds that wait for their readers", () => {
+  const pair = establishedPair({
+    initialStreamWindowBytes: 64 * KIB,
+    initialDataBytes: 1_024 * MIB,
+    maxDataBytes: 1_024 * MIB,
+    sendBufferTotalBytes: 2 * MIB,
+  });
+  const { client, server } = pair;
+  for (let i = 0; i < 300; i++) client.write(client.openStream(MODE_RELIABLE_ORDERED), pattern(1));
+  // All who hear of room fill it, until the peer's windows and then the memory are used up.
+  const chunk = pattern(256 * KIB);
+  for (let i = 1; i <= 599; i += 2) client.write(i, chunk);
+  for (let round = 0; round < 10; round++) {
+    pair.advance(100_000);
+    for (const event of drain(client)) {
+      if (event.type === "writable") client.write(event.stream, chunk);
+    }
+  }
+  const stream = client.openStream(MODE_RELIABLE_ORDERED);
+  let left = 100 * KIB;
+  let received = 0;
+  left -= client.write(stream, pattern(left));
+  assert.ok(left > 0, "there is little room");
+  for (let round = 0; round < 100; round++) {
+    pair.advance(100_000);
+    for (const event of drain(client)) {
+      if (event.type !== "writable") continue;
+      if (event.stream === stream) left -= client.write(stream, pattern(left));
+      else client.write(event.stream, chunk);
+    }
+    received += readAll(server, stream).length;
+  }
+  assert.equal(received, 100 * KIB);
+});
+
 Deno.test("NS-RO-005: a writer that found the memory of the connection used up is told later", () => {
   const pair = establishedPair({
     initialSendBufferBytes: 64 * KIB,

@@ -74,15 +74,10 @@ export class MessageSender {
     return this.#repair.size > 0;
   }
 
-  /**
-   * Copies the message; false when the buffer is full. An empty buffer takes one of any size that
-   * the connection has room for.
-   */
+  /** Copies the message; false when the buffer is too full. */
   enqueue(bytes: Uint8Array): boolean {
     const cost = bytes.length + MESSAGE_OVERHEAD_BYTES;
-    const { budget } = this;
-    if (this.#bufferedBytes > 0 && cost > budget.room(this.#bufferedBytes)) return false;
-    if (budget.used > 0 && cost > budget.left) return false;
+    if (!this.budget.takes(cost, this.#bufferedBytes)) return false;
     this.#hold(cost);
     this.#unsent.push({ number: this.#next++, bytes: bytes.slice(), sent: 0, lostEmpty: false });
     return true;
