@@ -16,6 +16,7 @@ import {
   WEIGHT_MIN,
 } from "../../lib/l3_stream/mod.ts";
 import { SendBudget } from "../../lib/l3_stream/flow.ts";
+import { MESSAGE_HEAD_BYTES } from "../../lib/l3_stream/frames/mod.ts";
 import { PrShared } from "../../lib/l3_stream/streams/pr_shared.ts";
 import { Scheduler, TURN_BYTES } from "../../lib/l3_stream/streams/scheduler.ts";
 import { Stream } from "../../lib/l3_stream/streams/stream.ts";
@@ -70,8 +71,8 @@ class Narrow {
     return this.pieces.reduce((bytes, piece) => bytes + piece.bytes, 0);
   }
 
-  /** Lets time pass until `isDone`; the server reads what comes. */
-  runUntil(streams: number[], isDone: () => boolean): this {
+  /** Lets time pass until `isDone`; the server reads what came every so many steps. */
+  runUntil(streams: number[], isDone: () => boolean, readSteps = 1): this {
     const { client, server } = this.pair;
     for (let i = 0; i < STEPS_MAX; i++) {
       if (isDone()) return this;
@@ -83,7 +84,9 @@ class Narrow {
         this.#note(frame.subarray(SEALED_PAYLOAD_OFFSET, length - CRC_BYTES));
         give(server, frame, nowUs);
       }
-      for (const stream of streams) while (server.read(stream) ?? server.readMessage(stream));
+      for (const stream of i % readSteps === readSteps - 1 ? streams : []) {
+        while (server.read(stream) ?? server.readMessage(stream));
+      }
       for (const frame of pollAll(server, nowUs)) give(client, frame, nowUs);
       client.handleTimeout(nowUs);
       server.handleTimeout(nowUs);
@@ -143,7 +146,9 @@ Deno.test("NS-CC-004: the shares hold when the connection's credit is less than 
   const { client, pieces } = narrow;
   const weights = [16, 64];
   const streams = weights.map((weight) => bulk(client, 3 * MIB, weight));
-  narrow.runUntil(streams, () => sum(pieces, streams[1]) === 3 * MIB);
+  // Read when all credit is used up, so that every stream is held back by it each time.
+  const readSteps = 12;
+  narrow.runUntil(streams, () => sum(pieces, streams[1]) === 3 * MIB, readSteps);
   const last = pieces.findLastIndex(({ stream }) => stream === streams[1]);
   assertShares(pieces.slice(0, last + 1), streams, weights);
 });
@@ -264,17 +269,27 @@ Deno.test("NS-CC-004: small streams share packets", () => {
 Deno.test("NS-CC-004: the rest of a packet with a symbol goes to other streams", () => {
   const narrow = new Narrow();
   const { client, pieces } = narrow;
-  const symbols = client.openStream(PR);
-  // A message of just over one symbol: the second packet has room.
-  assert.ok(client.sendMessage(symbols, pattern(FRAME_BYTES)));
-  client.finish(symbols);
-  const ordered = bulk(client, 10_000);
-  narrow.runUntil([symbols, ordered], () => sum(pieces, ordered) === 10_000);
-  const shared = pieces.filter(({ stream, packet }) =>
-    stream === symbols &&
-    pieces.some((other) => other.packet === packet && other.stream === ordered)
-  );
-  assert.ok(shared.length > 0);
+  const short = client.openStream(PR); // a source symbol, then repairs that keep the turn
+  assert.ok(client.sendMessage(short, pattern(100)));
+  client.finish(short);
+  const ordered = bulk(client, 20_000);
+  narrow.runUntil([short, ordered], () => sum(pieces, ordered) === 20_000);
+  const packets = (stream: number) =>
+    pieces.filter((piece) => piece.stream === stream).map(({ packet }) => packet);
+  const symbolPackets = packets(short);
+  assert.ok(symbolPackets.length > 1);
+  assert.deepEqual(symbolPackets.filter((packet) => !packets(ordered).includes(packet)), []);
+});
+
+Deno.test("NS-CC-004: empty messages use a turn up as well", () => {
+  const narrow = new Narrow();
+  const { client, pieces } = narrow;
+  const empty = client.openStream(RU);
+  for (let i = 0; i < 5_000; i++) assert.ok(client.sendMessage(empty, new Uint8Array()));
+  const ordered = bulk(client, 1_000);
+  narrow.runUntil([empty, ordered], () => sum(pieces, ordered) === 1_000);
+  const before = pieces.findIndex(({ stream }) => stream === ordered);
+  assert.equal(before, Math.ceil(TURN_BYTES / MESSAGE_HEAD_BYTES));
 });
 
 for (const weight of [0, 257, 1.5, -1, NaN]) {
