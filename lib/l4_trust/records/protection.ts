@@ -77,20 +77,20 @@ interface KeyUse {
 }
 
 function useKeys({ engine, suite, sealKey, openKey }: RecordKeys): KeyUse {
+  const { records } = engine;
   const copies: KeyUse["copies"] = [];
   const make = (key: Uint8Array): Aead => {
-    if (engine.records === undefined) return engine.aead(suite, key);
     try {
-      const made = engine.records.aead(suite, key);
+      const made = records!.aead(suite, key);
       copies.push(made);
       return made;
     } catch {
       return engine.aead(suite, key); // as in openRuns
     }
   };
-  // Made when first used: a path that has runs seldom does anything frame by frame.
-  let sealAead: Aead | undefined;
-  let openAead: Aead | undefined;
+  // A path that has runs seldom does anything frame by frame: made when first used.
+  let sealAead = records === undefined ? engine.aead(suite, sealKey) : undefined;
+  let openAead = records === undefined ? engine.aead(suite, openKey) : undefined;
   return {
     get sealAead() {
       return sealAead ??= make(sealKey);
