@@ -20,7 +20,8 @@ import {
   type StreamConfig,
   streamConfig,
 } from "./config.ts";
-import { EventQueue } from "./events.ts";
+import type { ConnectionEvent } from "./events.ts";
+import { Fifo } from "./fifo.ts";
 import { type ErasureCodec, portableErasureCodec } from "./fec/erasure_codec.ts";
 import { CONNECTION_FACTOR, ReceiveCredit, SendBudget, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
@@ -138,7 +139,7 @@ export class ConnectionCore {
   readonly spreadable = new Set<Stream>();
   /** Streams whose application waits for memory that other streams hold. */
   readonly shortOfMemory = new Set<Stream>();
-  readonly events = new EventQueue();
+  readonly events = new Fifo<ConnectionEvent>();
   readonly counters = new ConnectionCounters();
   /** Parse target of the receive path. */
   readonly frame = new Frame();
@@ -327,7 +328,7 @@ export class ConnectionCore {
     return rtt.ptoUs(recovery.maxAckDelayUs);
   }
 
-  #enterClosing(event: Parameters<EventQueue["push"]>[0]): void {
+  #enterClosing(event: ConnectionEvent): void {
     this.state = "closing";
     this.#dropSendBuffers();
     const repeatUs = this.timers.at(Timer.CloseRepeat);

@@ -42,29 +42,3 @@ export type ConnectionEvent =
     readonly byPeer: boolean;
     readonly error?: NexusError;
   };
-
-/** First in, first out; taking from the front does not move the rest. */
-export class EventQueue {
-  #items: (ConnectionEvent | undefined)[] = [];
-  #head = 0;
-
-  get length(): number {
-    return this.#items.length - this.#head;
-  }
-  push(event: ConnectionEvent): void {
-    this.#items.push(event);
-  }
-  shift(): ConnectionEvent | undefined {
-    if (this.#head === this.#items.length) return undefined;
-    const event = this.#items[this.#head];
-    this.#items[this.#head++] = undefined;
-    if (this.#head === this.#items.length) {
-      this.#items.length = 0;
-      this.#head = 0;
-    } else if (this.#head >= 1_024 && 2 * this.#head >= this.#items.length) {
-      this.#items.splice(0, this.#head);
-      this.#head = 0;
-    }
-    return event;
-  }
-}

@@ -5,6 +5,7 @@
  */
 import { type Mode, MODE_BEST_EFFORT } from "../frames/frame.ts";
 import { MESSAGE_HEAD_BYTES } from "../frames/message.ts";
+import { Fifo } from "../fifo.ts";
 import type { SendBudget, SendCredit } from "../flow.ts";
 import { RangeSet } from "../ranges.ts";
 
@@ -26,7 +27,7 @@ interface OutMessage {
 export class MessageSender {
   readonly #reliable: boolean;
   /** Messages in order of number until they went out whole; the first may have begun. */
-  readonly #unsent: OutMessage[] = [];
+  readonly #unsent = new Fifo<OutMessage>();
   /** Begun and not wholly acknowledged, by number. */
   readonly #live = new Map<number, OutMessage>();
   /** Messages with lost parts, oldest loss first; may name some that recovered since. */
@@ -85,8 +86,8 @@ export class MessageSender {
 
   /** Whether the credits let something new out. A message counts when its first part leaves. */
   sendable(credit: SendCredit, connection: SendCredit): boolean {
-    if (this.#unsent.length === 0) return false;
-    const first = this.#unsent[0];
+    const first = this.#unsent.peek();
+    if (first === undefined) return false;
     if (first.sent > 0 || !this.#reliable) return true;
     return credit.left >= 1 && connection.left >= first.bytes.length;
   }
@@ -101,7 +102,7 @@ export class MessageSender {
     if (room < 0) return false;
     if (this.#repair.size > 0 && this.#pickLost(room)) return true;
     if (!this.sendable(credit, connection)) return false;
-    const first = this.#unsent[0];
+    const first = this.#unsent.peek()!;
     const left = first.bytes.length - first.sent;
     if (room < 1 && left > 0) return false;
     if (!this.#reliable && left > room) { // §5.3: best effort is never cut
@@ -174,7 +175,7 @@ export class MessageSender {
 
   /** Forgets everything: the stream was reset, or the peer said that it has all. */
   clear(): void {
-    this.#unsent.length = 0;
+    this.#unsent.clear();
     this.#live.clear();
     this.#repair.clear();
     this.#hold(-this.#bufferedBytes);

@@ -6,6 +6,7 @@
  *   receiving  OPEN → ENDED (final size reached) → DONE (the application took all)
  *                └→ RESET (STREAM_RESET) → DONE (the application took what was queued)
  */
+import { Fifo } from "../fifo.ts";
 import { NEVER } from "../../base/mod.ts";
 import { ReceiveCredit, type SendBudget, SendCredit } from "../flow.ts";
 import {
@@ -91,7 +92,7 @@ export class Stream {
   stopped = false;
   stopError = 0;
   /** RU, BE and PR: whole messages not yet read. */
-  readonly inbox: Uint8Array<ArrayBuffer>[] = [];
+  readonly inbox = new Fifo<Uint8Array<ArrayBuffer>>();
   /** A "readable" event is queued or was taken without a read() since. */
   readableTold = false;
 
