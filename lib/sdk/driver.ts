@@ -164,6 +164,11 @@ export class Driver {
     if (this.endpoint.nextTimeoutUs() < this.#sleepsUntilUs) this.port.wake();
   };
 
+  /** Sends what a touch left waiting, before something else overtakes it. */
+  flush(): void {
+    if (this.#flushQueued && !this.#closing) this.#transmit(this.clock.nowUs());
+  }
+
   /** Hands in what came to another driver of the group (`onStray`). */
   receiveStray(stray: Stray): void {
     this.endpoint.receiveStray(stray, this.clock.nowUs(), this.#unixS());

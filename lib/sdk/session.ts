@@ -135,6 +135,7 @@ export class Session {
 
   /** Says goodbye; `closed` resolves when the peer has heard it or does not answer. */
   close(reason = 0, phrase = ""): void {
+    this.#driver.flush(); // what was sent before the goodbye goes before it
     this.connection?.close(reason, phrase, this.#driver.clock.nowUs());
     this.touch();
   }
