@@ -218,6 +218,13 @@ static void count_sent(struct nx_port *port, const struct nx_burst *burst, uint3
 	port->stats[NX_TX_BYTES] += datagram_bytes(burst, i) - frames * NX_OVERLAY_BYTES;
 }
 
+/* Frames of a descriptor that is refused: it may say anything. */
+static uint32_t frames_refused(const struct nx_burst *burst, uint32_t i)
+{
+	uint32_t frames = burst->segment[i] == 0 ? 1 : segments(burst, i);
+	return frames < TRAIN_SEGMENTS_MAX ? frames : TRAIN_SEGMENTS_MAX;
+}
+
 static bool would_block(int error)
 {
 	return error == EAGAIN || error == EWOULDBLOCK;
@@ -295,7 +302,7 @@ static uint32_t carry_out(struct nx_port *port, struct nx_burst *burst, struct p
 		struct run *run = &plan->runs[r];
 		if (run->fate != SEND) {
 			port->stats[run->fate == REFUSED ? NX_TX_ERRORS : NX_TX_UNKNOWN_PEER] +=
-				burst->segment[run->first] == 0 ? 1 : segments(burst, run->first);
+				frames_refused(burst, run->first);
 			continue;
 		}
 		while (message == accepted) {

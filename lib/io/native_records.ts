@@ -2,6 +2,7 @@
  * The record engine of the native library: AEADs frame by frame, and runs of packets in one call
  * (ffi/native/run.c), by the library that this CPU runs faster.
  */
+import { nexusIo } from "../../ffi/nexus_io.ts";
 import { NexusError } from "../base/mod.ts";
 import { BlockPool, type Landing, type SealRun, type SlabMemory } from "../l3_stream/mod.ts";
 import {
@@ -52,15 +53,23 @@ export function chooseEngine(name: RecordEngineName = "auto"): ChosenEngine {
     if (!libraries.includes(name)) {
       throw new NexusError(
         "NATIVE_UNAVAILABLE",
-        `cannot seal records by ${name}: it is not in this build or does not suit the CPU`,
+        `cannot seal records by ${name}: ${
+          unavailable() ?? "it is not in this build or does not suit the CPU"
+        }`,
         { hint: `there are: portable${libraries.map((library) => `, ${library}`).join("")}` },
       );
     }
     return native(name, "asked for");
   }
-  if (libraries.length === 0) return portable("no native library");
+  if (libraries.length === 0) return portable(unavailable() ?? "no library for it in this build");
   const { library, reason } = fastest(libraries);
   return native(library, reason);
+}
+
+/** Why there is no native library; undefined when there is one. */
+function unavailable(): string | undefined {
+  const state = nexusIo();
+  return "unavailable" in state ? state.unavailable : undefined;
 }
 
 function portable(reason: string): ChosenEngine {
