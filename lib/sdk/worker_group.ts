@@ -125,7 +125,7 @@ export class WorkerGroup {
     // No port may go while another worker still has sessions: frames would be steered anew.
     await Promise.allSettled(members.map((each) => each.ask({ do: "drain", graceMs })));
     const last = await Promise.allSettled(members.map((each) => each.ask({ do: "close" })));
-    for (const member of members) member.terminate();
+    for (const member of members) member.terminate(error);
     this.#end(error);
     return countersOf(
       last.flatMap((each) => each.status === "fulfilled" ? [each.value.counters] : []),
@@ -190,8 +190,9 @@ class Member {
     this.#worker.postMessage(command);
   }
 
-  terminate(): void {
-    this.#giveUp(notOpen());
+  /** Whoever still waits for an answer learns why there is none. */
+  terminate(why = notOpen()): void {
+    this.#giveUp(why);
     this.#worker.terminate();
   }
 

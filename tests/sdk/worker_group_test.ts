@@ -200,6 +200,16 @@ Deno.test("workers: a module that is not there is an error", async () => {
   );
 });
 
+Deno.test("workers: whichever worker fails first, its error is the group's", async () => {
+  const module = new URL("data:text/javascript,throw new Error('no models')");
+  for (let round = 0; round < 20; round++) {
+    await assert.rejects(
+      WorkerGroup.open({ module, setup: {}, listen: LOOPBACK, workers: WORKERS }),
+      { code: "WORKER_FAILED", message: /no models/ },
+    );
+  }
+});
+
 testNeeding([NATIVE_LIBRARY], "workers: an error that nobody catches ends the group", async () => {
   const mesh = new TestMesh(8);
   const group = await openGroup(mesh);
