@@ -395,10 +395,10 @@ export class Connection {
   }
 
   get polledPackets(): number {
-    return this.#transmitter.packets;
+    return this.#transmitter.packet.count;
   }
   get polledSegment(): number {
-    return this.#transmitter.segment;
+    return this.#transmitter.packet.segment;
   }
   /** Largest frame that is sent now. */
   get frameBytes(): number {
@@ -407,12 +407,12 @@ export class Connection {
 
   /** The port's number of the address that the last frame of pollFrame goes to. */
   get polledPeer(): number {
-    return this.#transmitter.peer;
+    return this.#transmitter.packet.peer;
   }
 
   /** ECN field (RFC 3168 §5) that the last frame of pollFrame leaves with. */
   get polledEcn(): number {
-    return this.#transmitter.ecn;
+    return this.#transmitter.packet.ecn;
   }
 
   /** When handleTimeout and pollFrame want to be called next; NEVER when nothing is pending. */

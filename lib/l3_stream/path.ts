@@ -191,6 +191,27 @@ export class Path {
     return this.pathResponses.length > 0;
   }
 
+  /**
+   * Whether a packet of `frameBytes` that asks for an acknowledgement may leave now: there is
+   * something for it, and window and pacing let it out. Sets `pacingUs` when pacing does not.
+   */
+  maySend(frameBytes: number, hasWork: boolean, nowUs: number): boolean {
+    const { recovery } = this;
+    this.pacingUs = NEVER;
+    // A peer that does not know yet where we are cannot acknowledge what fills the window: answers
+    // to its challenges do not wait for it. There is one for each packet of the peer at most.
+    if (this.probes > 0 || this.pathResponses.length > 0) return true;
+    if (!hasWork) {
+      recovery.onNothingToSend();
+      return false;
+    }
+    if (!recovery.canSend(frameBytes)) return false;
+    const delayUs = recovery.pacingDelayUs(frameBytes, nowUs);
+    if (delayUs <= 0) return true;
+    this.pacingUs = nowUs + delayUs;
+    return false;
+  }
+
   /** When this path wants to be looked at next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
     if (!this.isUsable) return this.validation?.nextTimeoutUs() ?? NEVER;
