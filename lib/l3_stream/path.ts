@@ -215,7 +215,12 @@ export class Path {
   /** When this path wants to be looked at next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
     if (!this.isUsable) return this.validation?.nextTimeoutUs() ?? NEVER;
-    const ownUs = Math.min(this.pacingUs, this.acks.deadlineUs, this.recovery.timeoutUs());
+    const ownUs = Math.min(
+      this.pacingUs,
+      this.acks.deadlineUs,
+      this.recovery.timeoutUs(),
+      this.mtu.nextTimeoutUs(),
+    );
     return this.validation === undefined ? ownUs : Math.min(ownUs, this.validation.nextTimeoutUs());
   }
 }

@@ -5,10 +5,11 @@
  *   known to pass ── low ┄┄ not known ┄┄ high ── failed
  *
  * The largest size is tried first: on loopback that is all there is to do. When it fails, common
- * sizes are tried downwards, once each, until one passes. From there up: the smallest size that
- * failed once more, as a loss may be chance, then common sizes and halves of the gap, until the
- * gap is small. One probe is on its way at a time. Sizes are bytes of frames, header and CRC
- * included; the IP datagram is 36 (IPv4) or 56 (IPv6) bytes longer.
+ * sizes are tried downwards, once each, until one passes. From there up: as a loss may be chance,
+ * every common size that has not failed for good yet, then halves of the gap until it is small.
+ * A probe lost amid other packets says nothing about its size and is sent again later. One probe
+ * is on its way at a time. Sizes are bytes of frames, header and CRC included; the IP datagram is
+ * 36 (IPv4) or 56 (IPv6) bytes longer.
  */
 import { NEVER } from "../base/mod.ts";
 import { FRAME_BYTES_DEFAULT } from "./config.ts";
@@ -17,11 +18,19 @@ import { FRAME_BYTES_DEFAULT } from "./config.ts";
 export const MTU_ATTEMPTS_MAX = 3;
 /** RFC 8899 §5.1.1, PMTU_RAISE_TIMER: a path may have become better after this. */
 export const MTU_RAISE_US = 600_000_000;
-/** Ours: probes of one search, whatever happens; enough for every size with all its attempts. */
+/** Ours: probes that one search may lose to their size; enough for all sizes and attempts. */
 export const MTU_PROBES_MAX = 64;
 /** Ours: a gap of less than this, or a sixteenth of the frame, is not worth more probes. */
 const GAP_BYTES_MIN = 16;
 const GAP_DIVISOR = 16;
+/** Ours: a packet lost this near to a lost probe, in packet numbers, makes its loss congestion's. */
+const CROWD_PACKETS = 8;
+/**
+ * Ours: the wait after such a loss, doubled each time in a row. RFC 8899 §5.1.1 has PROBE_TIMER at
+ * a second and more, without knowing of other losses.
+ */
+const CROWD_PAUSE_US = 50_000;
+const CROWD_PAUSE_US_MAX = 2_000_000;
 /** Ours: round trips in a row that lose every packet above the base size: a black hole. */
 export const MTU_FLIGHTS_LOST_MAX = 3;
 
@@ -42,14 +51,22 @@ export class PathMtu {
   /** Where the path begins and falls back to. */
   readonly #baseBytes: number;
   readonly #bytesMax: number;
-  /** Smallest size that failed; above bytesMax: none. */
+  /** Sizes from here on failed for good; above bytesMax: none did. */
   #high: number;
-  /** Probes of size `high` that were lost. */
-  #highLosses = 0;
+  /** Lost probes by size, of sizes below `high`. */
+  readonly #losses = new Map<number, number>();
   /** Whether a probe has passed in this search. */
   #found = false;
   #probesLeft = MTU_PROBES_MAX;
   #isProbing = false;
+  /** Packet number of the last probe, and its size when it is lost: what that means is open. */
+  #probe = -1;
+  #lostBytes = 0;
+  /** Whether a packet beside the last probe is lost too. */
+  #isCrowded = false;
+  #pauseUs = CROWD_PAUSE_US;
+  /** When to go on after a pause; NEVER: there is none. */
+  #resumeUs = NEVER;
   /** When to search again; -Infinity while a search is under way. */
   #raiseUs: number;
   /** Flights without any acknowledged packet above the base size, and the first packet of the next. */
@@ -72,33 +89,65 @@ export class PathMtu {
 
   /** Bytes of the probe to send now; 0: none. */
   probeBytes(nowUs: number): number {
+    if (this.#lostBytes > 0) this.#judgeLoss(nowUs);
     if (this.#isProbing || nowUs < this.#raiseUs) return 0;
-    if (this.#raiseUs !== -Infinity) this.#begin(this.#bytesMax + 1);
+    if (this.#resumeUs !== NEVER) {
+      if (nowUs < this.#resumeUs) return 0;
+      this.#resumeUs = NEVER;
+    }
+    if (this.#raiseUs !== -Infinity) this.#begin();
     const size = this.#probesLeft > 0 ? this.#nextSize() : 0;
     if (size === 0) this.#raiseUs = this.frameBytes < this.#bytesMax ? nowUs + MTU_RAISE_US : NEVER;
     return size;
   }
 
-  onProbeSent(): void {
-    this.#isProbing = true;
-    this.#probesLeft--;
+  /** When to ask for a probe although nothing else is to be sent; NEVER: not for that. */
+  nextTimeoutUs(): number {
+    return this.#resumeUs;
   }
 
-  /** A probe arrived; true when it made frameBytes larger. */
+  onProbeSent(packetNumber: number): void {
+    this.#isProbing = true;
+    this.#probe = packetNumber;
+    this.#isCrowded = false;
+  }
+
+  /** A probe arrived, be it after it was lost; true when it made frameBytes larger. */
   onProbeAcked(bytes: number): boolean {
     this.#isProbing = false;
+    this.#lostBytes = 0;
     if (bytes <= this.frameBytes) return false;
     this.#found = true;
+    this.#pauseUs = CROWD_PAUSE_US;
     this.frameBytes = bytes;
-    if (bytes >= this.#high) this.#setHigh(this.#bytesMax + 1);
+    if (bytes >= this.#high) this.#high = this.#bytesMax + 1;
     return true;
   }
 
   onProbeLost(bytes: number): void {
     this.#isProbing = false;
-    if (bytes <= this.frameBytes || bytes > this.#high) return;
-    if (bytes < this.#high) this.#setHigh(bytes);
-    this.#highLosses++;
+    this.#lostBytes = bytes;
+  }
+
+  /** Another packet than a probe is lost. */
+  onPacketLost(packetNumber: number): void {
+    if (Math.abs(packetNumber - this.#probe) <= CROWD_PACKETS) this.#isCrowded = true;
+  }
+
+  /** What the loss of the last probe means, when all that was lost with it is known. */
+  #judgeLoss(nowUs: number): void {
+    const bytes = this.#lostBytes;
+    this.#lostBytes = 0;
+    if (this.#isCrowded) {
+      this.#resumeUs = nowUs + this.#pauseUs;
+      this.#pauseUs = Math.min(2 * this.#pauseUs, CROWD_PAUSE_US_MAX);
+      return;
+    }
+    this.#probesLeft--;
+    if (bytes <= this.frameBytes || bytes >= this.#high) return;
+    const losses = (this.#losses.get(bytes) ?? 0) + 1;
+    this.#losses.set(bytes, losses);
+    if (losses >= MTU_ATTEMPTS_MAX) this.#high = bytes;
   }
 
   /** Whether a packet of this size, when lost, may have been lost to its size. */
@@ -121,7 +170,9 @@ export class PathMtu {
     this.#flightsLost = 0;
     const failed = this.frameBytes;
     this.frameBytes = this.#baseBytes;
-    this.#begin(failed);
+    this.#begin();
+    this.#high = failed + 1;
+    this.#losses.set(failed, 1);
     return true;
   }
 
@@ -129,20 +180,19 @@ export class PathMtu {
   reset(): void {
     this.frameBytes = this.#baseBytes;
     this.#flightsLost = 0;
-    if (this.#baseBytes < this.#bytesMax) this.#begin(this.#bytesMax + 1);
+    if (this.#baseBytes < this.#bytesMax) this.#begin();
   }
 
-  #begin(high: number): void {
-    this.#setHigh(high);
+  #begin(): void {
+    this.#high = this.#bytesMax + 1;
+    this.#losses.clear();
     this.#found = false;
     this.#isProbing = false;
+    this.#lostBytes = 0;
+    this.#pauseUs = CROWD_PAUSE_US;
+    this.#resumeUs = NEVER;
     this.#probesLeft = MTU_PROBES_MAX;
     this.#raiseUs = -Infinity;
-  }
-
-  #setHigh(high: number): void {
-    this.#high = high;
-    this.#highLosses = 0;
   }
 
   /** The next size to try, 0 when the search is over. */
@@ -150,10 +200,13 @@ export class PathMtu {
     const low = this.frameBytes;
     const high = this.#high;
     if (low === this.#bytesMax) return 0;
-    if (high > this.#bytesMax) return this.#bytesMax;
-    const common = COMMON_BYTES.find((size) => size < high && size > low);
-    if (this.#highLosses < MTU_ATTEMPTS_MAX && (this.#found || common === undefined)) return high;
-    if (common !== undefined) return common;
+    const sizes = [this.#bytesMax, ...COMMON_BYTES, ...this.#losses.keys()];
+    const open = sizes.filter((size) => size > low && size < high && size <= this.#bytesMax);
+    if (!this.#found) {
+      const untried = open.find((size) => !this.#losses.has(size));
+      if (untried !== undefined) return untried;
+    }
+    if (open.length > 0) return Math.min(...open);
     const gap = high - low;
     return gap <= Math.max(GAP_BYTES_MIN, low / GAP_DIVISOR) ? 0 : low + (gap >> 1);
   }

@@ -137,6 +137,7 @@ export class SentFramesSink implements RecoverySink<SentFrames> {
 
   onPacketLost(packetNumber: number, bytes: number): void {
     this.path.ecn.onPacketLost(packetNumber);
+    this.path.mtu.onPacketLost(packetNumber);
     if (this.path.mtu.isLarge(bytes)) this.path.onLargeLost(packetNumber);
   }
 

@@ -161,7 +161,7 @@ export class Transmitter {
   #writeMtuProbe(frameOffset: number, bytesMax: number): void {
     const { packet } = this;
     const core = this.#core;
-    const { mtu, recovery } = packet.path;
+    const { mtu, numbers, recovery } = packet.path;
     if (core.state !== "established" || recovery.largestAcked < 0) return;
     const probeBytes = mtu.probeBytes(core.nowUs);
     if (probeBytes === 0 || probeBytes > bytesMax) return;
@@ -171,7 +171,7 @@ export class Transmitter {
     packet.at = packet.end;
     packet.sent.push(SENT_MTU_PROBE, probeBytes);
     packet.isProbe = true;
-    mtu.onProbeSent();
+    mtu.onProbeSent(numbers.next);
   }
 
   /** Writes what may leave now; leaves the packet empty when that is nothing. */

@@ -23,7 +23,7 @@ function search(mtu: PathMtu, carries: number, nowUs = 0, isLost = () => false):
   const sizes: number[] = [];
   for (let size = mtu.probeBytes(nowUs); size > 0; size = mtu.probeBytes(nowUs)) {
     sizes.push(size);
-    mtu.onProbeSent();
+    mtu.onProbeSent(sizes.length);
     if (size <= carries && !isLost()) mtu.onProbeAcked(size);
     else mtu.onProbeLost(size);
   }
@@ -65,6 +65,26 @@ Deno.test("path MTU: a size is given up after three losses, not after one", () =
   const lossy = new PathMtu(LOOPBACK, true);
   search(lossy, LOOPBACK, 0, () => losses-- > 0);
   assert.equal(lossy.frameBytes, LOOPBACK, "the first two probes were lost by chance");
+});
+
+Deno.test("path MTU: a probe lost beside other packets says nothing, is sent again later", () => {
+  const mtu = new PathMtu(LOOPBACK, true);
+  let nowUs = 0;
+  for (let packet = 100; packet < 1_000; packet += 100) {
+    assert.equal(mtu.probeBytes(nowUs), LOOPBACK);
+    mtu.onProbeSent(packet);
+    mtu.onProbeLost(LOOPBACK);
+    mtu.onPacketLost(packet + 5);
+    assert.equal(mtu.probeBytes(nowUs), 0, "not while packets are being lost");
+    assert(mtu.nextTimeoutUs() > nowUs && mtu.nextTimeoutUs() <= nowUs + 2_000_000);
+    nowUs = mtu.nextTimeoutUs();
+  }
+  assert.equal(mtu.probeBytes(nowUs), LOOPBACK);
+  assert.equal(mtu.nextTimeoutUs(), NEVER);
+  mtu.onProbeSent(1_000);
+  mtu.onPacketLost(900); // another time
+  mtu.onProbeLost(LOOPBACK);
+  assert.equal(mtu.probeBytes(nowUs), 8_964);
 });
 
 Deno.test("path MTU: random loss of probes never ends above the path, seeds 1…50", () => {
