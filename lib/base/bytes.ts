@@ -88,6 +88,12 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return compareBytes(a, b) === 0;
 }
 
+/** Whether `bytes` has `other` at `at`; makes no view. */
+export function equalBytesAt(bytes: Uint8Array, at: number, other: Uint8Array): boolean {
+  for (let i = 0; i < other.length; i++) if (bytes[at + i] !== other[i]) return false;
+  return true;
+}
+
 /** Equality whose time depends on the length only: for tags, proofs and tokens. */
 export function equalConstantTime(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;

@@ -23,3 +23,16 @@ export class Counters implements EndpointCounters {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
 }
+
+/** Drop reasons by value, made from the words of an enum. */
+export function dropReasons(
+  prefix: string,
+  values: Readonly<Record<string, number>>,
+): readonly string[] {
+  const names: string[] = [];
+  for (const [word, value] of Object.entries(values)) {
+    const snake = word.replace(/([a-z])([A-Z])/g, "$1_$2").toLowerCase();
+    names[value] = `${prefix}_${snake}`;
+  }
+  return names;
+}
