@@ -34,6 +34,12 @@ import type { EndpointOptions } from "./options.ts";
 /** RFC 9002 §6.2.2: the initial round trip when nothing is known. */
 const INITIAL_RTT_US_MAX = 333_000;
 
+/**
+ * Finished handshakes whose HELLO is known again (docs/protocol.md §4.2), the last ones: more than
+ * finish while a datagram is under way, and some hundred kilobytes.
+ */
+const HELLOS_DONE_MAX = 4_096;
+
 const HELLO_DROP_REASONS = dropReasons("hello", HELLO_DROP);
 
 const ZERO_ID = new Uint8Array(16);
@@ -44,6 +50,8 @@ export class Handshakes {
   readonly strays: Stray[] = [];
   /** HELLOs are dropped and counted. */
   isDraining = false;
+  /** HELLOs whose handshake is done, by helloKeyOf, oldest first. */
+  readonly #hellosDone = new Set<string>();
   readonly #options: EndpointOptions;
   readonly #table: EntryTable;
   readonly #counters: EndpointCounters;
@@ -152,6 +160,7 @@ export class Handshakes {
     }
     const helloKey = helloKeyOf(hello);
     if (helloKey === undefined) return this.#counters.drop("handshake_malformed");
+    if (this.#hellosDone.has(helloKey)) return this.#counters.drop("hello_repeated");
     const key = `${source} ${helloKey}`;
     const known = this.#table.halfOpen(key);
     if (known !== undefined) {
@@ -212,7 +221,8 @@ export class Handshakes {
     entry.peerNodeId = result.peerNodeId;
     entry.connection = this.#makeConnection(entry, result, nowUs);
     this.#counters.handshakesDone++;
-    if (!entry.initiator) {
+    if (entry.server !== undefined) {
+      this.#rememberHello(entry.server.helloKey);
       this.#table.forgetHalfOpen(entry);
       entry.server = undefined;
     }
@@ -222,6 +232,16 @@ export class Handshakes {
       handshake: result,
       initiator: entry.initiator,
     });
+  }
+
+  /** The client has its ACCEPT: whatever repeats this HELLO was delayed or is replayed. */
+  #rememberHello(helloKey: string): void {
+    this.#hellosDone.add(helloKey);
+    if (this.#hellosDone.size <= HELLOS_DONE_MAX) return;
+    for (const oldest of this.#hellosDone) {
+      this.#hellosDone.delete(oldest);
+      break;
+    }
   }
 
   #fail(entry: Entry, error: NexusError): void {

@@ -182,6 +182,32 @@ Deno.test("endpoint: a repeated HELLO is answered with the same ACCEPT, not a se
   assert.equal(server.endpoint.halfOpenCount, 1);
 });
 
+Deno.test("endpoint: a HELLO that comes again after its handshake starts nothing", () => {
+  const net = new Net(18);
+  const { client, server, id } = connectedPair(net);
+  const hello = net.sent.find(({ from }) => from === client.name)!.frame;
+  const answers = () =>
+    net.sent.filter(({ from, frame }) =>
+      from === server.name && decode(frame).type === FrameType.TRUST_HANDSHAKE
+    ).length;
+  const before = answers();
+  const repeat = (from: string) => {
+    net.inject(hello, from, server);
+    net.run(() => false, 100_000);
+    assert.equal(server.endpoint.halfOpenCount, 0);
+  };
+  repeat(client.name);
+  repeat("10.9.9.9:7"); // by another way, or from an observer
+  assert.equal(server.endpoint.connectionCount, 1);
+  client.endpoint.connection(id)!.close(0, "bye", net.nowUs);
+  client.endpoint.touch(id);
+  assert.ok(net.run(() => server.endpoint.connectionCount === 0, 4 * SECOND));
+  repeat(client.name);
+  assert.equal(answers(), before);
+  assert.equal(server.endpoint.counters.drops.get("hello_repeated"), 3);
+  assert.equal(server.endpoint.connectionCount, 0);
+});
+
 Deno.test("NL-F-006: endpoint: fragments of handshakes at once between two nodes do not mix", () => {
   const net = new Net(17);
   const authority = net.authority();
