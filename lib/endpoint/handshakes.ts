@@ -140,7 +140,11 @@ export class Handshakes {
     if (entry === undefined || handshake === undefined) {
       return this.#counters.drop("handshake_unknown");
     }
-    if (entry.source !== source) return this.#counters.drop("handshake_other_source");
+    // A client may be moved by its NAT on the way: what it sends proves itself. Frames still go to
+    // where its HELLO came from, until the connection has validated the new address (§5.7).
+    if (entry.initiator && entry.source !== source) {
+      return this.#counters.drop("handshake_other_source");
+    }
     handshake.receive(message, nowUs, unixS);
     this.#settle(entry, nowUs);
     this.#table.enqueue(entry);

@@ -61,7 +61,30 @@ const rebinds = {
   "the whole address": { host: "10.9.9.9", port: 1 },
 };
 
+/** What the server got of the handshake when the NAT rebinds. */
+const moments = { "HELLO": 3_000, "nothing but HELLO, its ACCEPT being here": 10_000 };
+
 for (const [what, address] of Object.entries(rebinds)) {
+  for (const [moment, atUs] of Object.entries(moments)) {
+    Deno.test(`NS-C-004: a NAT changes ${what} of a client when the server has ${moment}`, () => {
+      const net = new Net(5);
+      const authority = net.authority();
+      const client = net.host(1, authority);
+      const server = net.host(2, authority);
+      const { name } = client;
+      net.wire = (_frame, from) => from !== name || net.nowUs < atUs; // FINISH is lost
+      const id = client.endpoint.connect({ address: server.address }, 0, UNIX_S);
+      net.run(() => false, atUs);
+      net.move(client, address);
+      const isReady = () => client.endpoint.connection(id)?.state === "established";
+      assert.ok(net.run(isReady, SECOND), "sooner than a second attempt would be");
+      const [{ connection }] = server.of("connected");
+      assert.equal(server.of("connected").length, 1);
+      transferAcross({ net, client, server, id, serverId: connection }, () => {});
+      assert.deepEqual(server.endpoint.addressOf(connection), address);
+      assert.equal(client.of("failed").length, 0);
+    });
+  }
   Deno.test(`NS-C-004: a NAT changes ${what} of a client in the middle of a stream`, () => {
     const joined = join(1);
     transferAcross(joined, () => joined.net.move(joined.client, address));
