@@ -5,22 +5,24 @@
  * with pollFrame until it returns 0 and events with pollEvent until there are none; then wait
  * until nextTimeoutUs. Time never goes backwards. When `state` is "closed" it can be forgotten.
  */
-import { NEVER, NexusError } from "../base/mod.ts";
-import { Flag, type FrameInfo, FrameType, SEALED_OVERHEAD } from "../l1_link/mod.ts";
-import {
-  ConnectionCore,
-  type ConnectionCounters,
-  type ConnectionOptions,
-  type ConnectionState,
-  PENDING_PING,
-} from "./core.ts";
+import { NexusError } from "../base/mod.ts";
+import { type FrameInfo, SEALED_OVERHEAD } from "../l1_link/mod.ts";
+import { ConnectionCore, type ConnectionState, PENDING_PING } from "./core.ts";
 import type { ConnectionEvent } from "./events.ts";
 import { MESSAGE_HEAD_BYTES, type Mode, PRIORITY_MAX } from "./frames/mod.ts";
-import type { Path } from "./path.ts";
-import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
-import { Receiver } from "./receive.ts";
-import { type Landing, RunResult } from "./runs.ts";
+import { validate } from "./migration.ts";
+import type { ConnectionOptions } from "./options.ts";
+import { Receiver, type ReceiveResult } from "./receive.ts";
+import type { Landing } from "./runs.ts";
 import { SentFramesSink } from "./sent_frames.ts";
+import {
+  type ConnectionMemory,
+  connectionMemory,
+  type ConnectionStats,
+  connectionStats,
+  type PathStats,
+  pathStats,
+} from "./stats.ts";
 import { MESSAGE_OVERHEAD_BYTES } from "./streams/message_sender.ts";
 import { PROBABILITY_PPM_DEFAULT, PROBABILITY_PPM_MAX } from "./streams/pr_sender.ts";
 import { WEIGHT_MAX, WEIGHT_MIN } from "./streams/scheduler.ts";
@@ -33,77 +35,11 @@ import {
   SEND_OPEN,
   type Stream,
 } from "./streams/stream.ts";
-import { Timer } from "./timers.ts";
+import { handleTimeouts, nextTimeoutUs } from "./timeouts.ts";
 import { Transmitter } from "./transmit.ts";
 
-/** What became of a frame given to receiveFrame. */
-export const ReceiveResult = {
-  OK: 0,
-  /** The connection is over. */
-  CLOSED: 1,
-  /** Not a sealed data frame. */
-  NOT_SEALED: 2,
-  /** The tag does not fit. */
-  UNAUTHENTIC: 3,
-  /** Seen before, or too old to know. */
-  REPLAYED: 4,
-  /** Sealed under a key that this end does not hold. */
-  KEY_PHASE: 5,
-  /** No path of this connection has that connection id (any more). */
-  UNKNOWN_PATH: 6,
-} as const;
-export type ReceiveResult = (typeof ReceiveResult)[keyof typeof ReceiveResult];
-
-/** NS-RO: this many probe timeouts in a row without an answer end the connection. */
-export const PTO_COUNT_MAX = 10;
-/** RFC 9002 §6.2.4: a probe timeout sends up to two packets. */
-const PROBES_PER_PTO = 2;
 /** Priority of streams whose opener does not care. */
 export const PRIORITY_DEFAULT = 7;
-
-/** Counters and path estimates. */
-export interface ConnectionStats extends Readonly<ConnectionCounters> {
-  readonly packetsLost: number;
-  readonly packetsSpurious: number;
-  readonly ptoCount: number;
-  readonly bytesInFlight: number;
-  readonly windowBytes: number;
-  readonly srttUs: number;
-  readonly rttVarUs: number;
-  /** Largest frame that the path is known to carry. */
-  readonly frameBytes: number;
-  /** Whether packets leave with ECT(0) and the peer sees it. */
-  readonly isEcnCapable: boolean;
-  /** CE marks that the peer saw and bytes that it has in flight, as it told us last. */
-  readonly peerCe: number;
-  readonly peerBytesInFlight: number;
-  /** Infinity before the first sample. */
-  readonly minRttUs: number;
-  readonly latestRttUs: number;
-}
-
-/** Bytes that the buffers of a connection hold, over all streams. */
-export interface ConnectionMemory {
-  /** What the application wrote and the peer did not acknowledge yet. */
-  readonly sendBytes: number;
-  /** What arrived, whole or in part, and the application did not read yet. */
-  readonly receiveBytes: number;
-}
-
-/** One path. */
-export interface PathStats {
-  readonly id: number;
-  readonly peer: number;
-  /** Whether the peer's address is validated. */
-  readonly isUsable: boolean;
-  readonly frameBytes: number;
-  readonly srttUs: number;
-  readonly windowBytes: number;
-  readonly bytesInFlight: number;
-  readonly packetsSent: number;
-  readonly packetsLost: number;
-  readonly isEcnCapable: boolean;
-}
 
 export class Connection {
   readonly #core: ConnectionCore;
@@ -135,61 +71,8 @@ export class Connection {
     ecn: number,
     peer: number,
   ): ReceiveResult {
-    const core = this.#core;
-    core.nowUs = nowUs;
-    const result = this.#open(bytes, view, frameOffset, info, nowUs, ecn, peer);
-    if (result !== ReceiveResult.OK) core.counters.framesDropped++;
-    return result;
-  }
-
-  #open(
-    bytes: Uint8Array,
-    view: DataView,
-    frameOffset: number,
-    info: FrameInfo,
-    nowUs: number,
-    ecn: number,
-    peer: number,
-  ): ReceiveResult {
-    const core = this.#core;
-    if (core.state === "closed") return ReceiveResult.CLOSED;
-    const isSealed = info.type === FrameType.DATA && (info.flags & Flag.ENCRYPTED) !== 0 &&
-      info.tagOffset >= 0;
-    if (!isSealed) return ReceiveResult.NOT_SEALED;
-    let path: Path | undefined = core.primary;
-    if (info.streamId !== path.localConnectionId) {
-      path = core.extraPaths.withConnectionId(info.streamId);
-      if (path === undefined) return ReceiveResult.UNKNOWN_PATH;
-    }
-    const packetNumber = path.protection.open(bytes, view, frameOffset, info);
-    if (packetNumber < 0) {
-      return packetNumber === OPEN_REPLAYED
-        ? ReceiveResult.REPLAYED
-        : packetNumber === OPEN_UNAUTHENTIC
-        ? ReceiveResult.UNAUTHENTIC
-        : ReceiveResult.KEY_PHASE;
-    }
-    core.counters.packetsReceived++;
-    core.counters.bytesReceived += info.length;
-    core.lastReceivedUs = nowUs;
-    const end = info.payloadOffset + info.payloadLength;
-    if (core.state === "closing") {
-      this.#receiver.receiveClosing(bytes, view, info.payloadOffset, end);
-      return ReceiveResult.OK;
-    }
-    core.restartIdle();
-    this.#receiver.receivePayload(
-      path,
-      bytes,
-      view,
-      info.payloadOffset,
-      end,
-      packetNumber,
-      ecn,
-      peer,
-      info.length,
-    );
-    return ReceiveResult.OK;
+    this.#core.nowUs = nowUs;
+    return this.#receiver.receiveFrame(bytes, view, frameOffset, info, ecn, peer);
   }
 
   /**
@@ -211,90 +94,14 @@ export class Connection {
     ecn: number,
     peer: number,
   ): ReceiveResult {
-    const core = this.#core;
-    const kind = landing.kind(i);
-    core.nowUs = nowUs;
-    if (kind !== RunResult.DATA && kind !== RunResult.PACKET) {
-      core.counters.framesDropped++;
-      return kind === RunResult.FORGED ? ReceiveResult.UNAUTHENTIC : ReceiveResult.REPLAYED;
-    }
-    if (core.state === "closed") return ReceiveResult.CLOSED;
-    const path = core.primary;
-    const packets = kind === RunResult.DATA ? landing.packets(i) : 1;
-    core.counters.packetsReceived += packets;
-    core.counters.bytesReceived += landing.frameBytes(i);
-    core.lastReceivedUs = nowUs;
-    const at = landing.at(i);
-    const end = at + landing.length(i);
-    const { bytes, view } = landing;
-    if (core.state === "closing") {
-      if (kind === RunResult.PACKET) this.#receiver.receiveClosing(bytes, view, at, end);
-      return ReceiveResult.OK;
-    }
-    core.restartIdle();
-    if (kind === RunResult.DATA) {
-      this.#receiver.receiveData(path, landing, i, ecn, peer);
-      return ReceiveResult.OK;
-    }
-    this.#receiver.receivePayload(
-      path,
-      bytes,
-      view,
-      at,
-      end,
-      landing.packetNumber(i),
-      ecn,
-      peer,
-      landing.frameBytes(i),
-      landing,
-    );
-    return ReceiveResult.OK;
+    this.#core.nowUs = nowUs;
+    return this.#receiver.receiveResult(landing, i, ecn, peer);
   }
 
   /** The time of nextTimeoutUs came (or any other; calling too often does no harm). */
   handleTimeout(nowUs: number): void {
-    const core = this.#core;
-    const { timers } = core;
-    core.nowUs = nowUs;
-    if (timers.take(Timer.Close, nowUs)) return core.forgetConnection();
-    if (timers.take(Timer.CloseRepeat, nowUs)) core.repeatClose();
-    if (!core.isOpen) return;
-    if (timers.take(Timer.Probabilistic, nowUs)) core.onStreamDeadlines();
-    if (timers.take(Timer.Connect, nowUs)) {
-      const ms = core.config.connectTimeoutMs;
-      return core.giveUp("CONNECT_TIMEOUT", `peer sent no parameters for ${ms} ms`);
-    }
-    if (timers.take(Timer.Idle, nowUs)) {
-      return core.giveUp("IDLE_TIMEOUT", `peer was silent for ${core.idleTimeoutMs} ms`);
-    }
-    if (timers.take(Timer.KeepAlive, nowUs)) {
-      core.pending |= PENDING_PING;
-      timers.set(Timer.KeepAlive, nowUs + core.config.keepAliveMs * 1_000);
-    }
-    // From the back: a path may be closed and taken out.
-    for (let i = core.paths.length - 1; i >= 0; i--) this.#onPathTimeout(core.paths[i]);
-  }
-
-  #onPathTimeout(path: Path): void {
-    const core = this.#core;
-    if (path.pacingUs <= core.nowUs) path.pacingUs = NEVER;
-    if (path.validation !== undefined && path.validation.deadlineUs <= core.nowUs) {
-      core.onNotValidated(path);
-    }
-    if (!path.isUsable) return;
-    this.#sink.path = path;
-    if (path.recovery.onTimeout(this.#core.nowUs, this.#sink) === "pto") this.#onProbeTimeout(path);
-  }
-
-  /** Nothing was acknowledged for a while: repeats the oldest packets if there is nothing new. */
-  #onProbeTimeout(path: Path): void {
-    if (++path.ptosUnanswered >= PTO_COUNT_MAX) {
-      if (path !== this.#core.primary) return this.#core.extraPaths.close(path.id);
-      const why = `peer acknowledged nothing in ${PTO_COUNT_MAX} probe timeouts`;
-      return this.#core.giveUp("PEER_UNREACHABLE", why);
-    }
-    path.probes = PROBES_PER_PTO;
-    path.recovery.repeatOldest(PROBES_PER_PTO, this.#sink);
+    this.#core.nowUs = nowUs;
+    handleTimeouts(this.#core, this.#sink);
   }
 
   /** The port forgot the number of an address and now has another one for it. */
@@ -315,7 +122,7 @@ export class Connection {
     const core = this.#core;
     this.#mustBeOpen("migrate");
     core.nowUs = nowUs;
-    core.validate(core.primary, peer, true);
+    validate(core, core.primary, peer, true);
   }
 
   /**
@@ -417,11 +224,7 @@ export class Connection {
 
   /** When handleTimeout and pollFrame want to be called next; NEVER when nothing is pending. */
   nextTimeoutUs(): number {
-    const core = this.#core;
-    let nextUs = core.timers.next();
-    if (!core.isOpen) return core.state === "closed" ? NEVER : nextUs;
-    for (const path of core.paths) nextUs = Math.min(nextUs, path.nextTimeoutUs());
-    return nextUs;
+    return nextTimeoutUs(this.#core);
   }
 
   /** The next event, in the order things happened. */
@@ -646,51 +449,17 @@ export class Connection {
 
   /** What is known of each path, the first one first. */
   pathStats(): PathStats[] {
-    return this.#core.paths.map(({ id, peer, isUsable, frameBytes, rtt, recovery, ecn }) => ({
-      id,
-      peer,
-      isUsable,
-      frameBytes,
-      srttUs: rtt.smoothedUs,
-      windowBytes: recovery.congestion.windowBytes,
-      bytesInFlight: recovery.bytesInFlight,
-      packetsSent: recovery.stats.sent,
-      packetsLost: recovery.stats.lost,
-      isEcnCapable: ecn.isCapable,
-    }));
+    return this.#core.paths.map(pathStats);
   }
 
   /** A snapshot. */
   stats(): ConnectionStats {
-    const { counters, primary: { recovery, rtt, frameBytes, ecn, peerCe, peerBytesInFlight } } =
-      this.#core;
-    return {
-      ...counters,
-      packetsLost: recovery.stats.lost,
-      packetsSpurious: recovery.stats.spurious,
-      ptoCount: recovery.ptoCount,
-      bytesInFlight: recovery.bytesInFlight,
-      windowBytes: recovery.congestion.windowBytes,
-      frameBytes,
-      isEcnCapable: ecn.isCapable,
-      srttUs: rtt.smoothedUs,
-      rttVarUs: rtt.varianceUs,
-      peerCe,
-      peerBytesInFlight,
-      minRttUs: rtt.minUs,
-      latestRttUs: rtt.latestUs,
-    };
+    return connectionStats(this.#core);
   }
 
   /** Adds the buffers of every stream up; for tests and reports, not for every packet. */
   memory(): ConnectionMemory {
-    let sendBytes = 0;
-    let receiveBytes = 0;
-    for (const stream of this.#core.table.values()) {
-      sendBytes += stream.bufferedBytes;
-      receiveBytes += stream.heldBytes;
-    }
-    return { sendBytes, receiveBytes };
+    return connectionMemory(this.#core);
   }
 
   // ---- checks -----------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 /**
  * The state of a connection and the rules that more than one direction needs: how it ends, how a
- * stream ends, how credit flows back. receive.ts and transmit.ts work on it; connection.ts is the
- * face towards the outside.
+ * stream ends, how credit flows back. receive*.ts, transmit*.ts, timeouts.ts, deadlines.ts and
+ * migration.ts work on it; connection.ts is the face towards the outside.
  *
  *   init → established → closing → closed
  *     └─────────┴────────────────────┘ (nobody there to say goodbye to)
  */
-import { fromUtf8, NEVER, NexusError, type RandomFill, utf8 } from "../base/mod.ts";
+import { NexusError } from "../base/mod.ts";
 import {
   CloseReason,
   closeReasonName,
@@ -22,17 +22,16 @@ import {
 } from "./config.ts";
 import type { ConnectionEvent } from "./events.ts";
 import { Fifo } from "./fifo.ts";
-import { type ErasureCodec, portableErasureCodec } from "./fec/erasure_codec.ts";
+import { portableErasureCodec } from "./fec/erasure_codec.ts";
 import { CONNECTION_FACTOR, ReceiveCredit, SendBudget, SendCredit } from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
-import { PHRASE_BYTES_MAX } from "./frames/close.ts";
+import { decodePhrase, encodePhrase } from "./frames/close.ts";
 import { ExtraPaths } from "./extra_paths.ts";
+import type { ConnectionOptions } from "./options.ts";
 import { Path } from "./path.ts";
-import { PathValidation } from "./path_validation.ts";
-import type { PacketProtection } from "./protection.ts";
-import { BlockPool, type BlockSource } from "./streams/blocks.ts";
+import { BlockPool } from "./streams/blocks.ts";
 import { PrShared } from "./streams/pr_shared.ts";
-import type { RunBuffers } from "./runs.ts";
+import { ConnectionCounters } from "./stats.ts";
 import { Scheduler } from "./streams/scheduler.ts";
 import {
   PENDING_CLOSE,
@@ -52,35 +51,6 @@ import {
 } from "./streams/stream.ts";
 import { StreamTable } from "./streams/table.ts";
 import { Timer, TimerTable } from "./timers.ts";
-
-/** What a connection is made from; the handshake knows all of it. */
-export interface ConnectionOptions {
-  side: "client" | "server";
-  /** 16 bytes each. */
-  localNodeId: Uint8Array;
-  peerNodeId: Uint8Array;
-  localConnectionId: number;
-  peerConnectionId: number;
-  protection: PacketProtection;
-  random: RandomFill;
-  nowUs: number;
-  /** Where frames go at first: the port's number of the peer's address. Default 0. */
-  peer?: number;
-  /** Whether two such numbers differ in nothing but the UDP port. Default: they never do. */
-  isSameHost?: (a: number, b: number) => boolean;
-  /**
-   * Largest frame to send, header and CRC included: what the port and its pool take. Paths begin
-   * at 1,200 bytes and search up to this, unless config.searchMtu is false. Default 1,200.
-   */
-  frameBytesMax?: number;
-  config?: Partial<StreamConfig>;
-  /** For runs, where the protection has them; shared by all connections of an endpoint. */
-  runBuffers?: RunBuffers;
-  /** Memory of send buffers; may serve many connections. Default: a pool of its own. */
-  blocks?: BlockSource;
-  /** Who computes the repair symbols of PR. Default: the portable codec. */
-  erasureCodec?: ErasureCodec;
-}
 
 export type ConnectionState = "init" | "established" | "closing" | "closed";
 
@@ -103,20 +73,6 @@ export const PENDING_PARAMETERS = 0x01;
 export const PENDING_MAX_DATA = 0x02;
 export const PENDING_PING = 0x04;
 
-/** Counters since the start. */
-export class ConnectionCounters {
-  packetsSent = 0;
-  packetsReceived = 0;
-  bytesSent = 0;
-  bytesReceived = 0;
-  /** Stream bytes that went out again. */
-  bytesRetransmitted = 0;
-  /** Frames that did not open, were replayed, or came when nothing was expected. */
-  framesDropped = 0;
-  /** BE and PR messages thrown away at this end. */
-  messagesDropped = 0;
-}
-
 export class ConnectionCore {
   readonly config: StreamConfig;
   readonly isClient: boolean;
@@ -132,7 +88,7 @@ export class ConnectionCore {
   readonly scheduler = new Scheduler();
   /** Streams with control frames to send. */
   readonly controlQueue = new Set<Stream>();
-  /** PR streams with a deadline, and those with a report to send. */
+  /** PR streams with a deadline (deadlines.ts), and those with a report to send. */
   readonly timed = new Set<Stream>();
   readonly reports = new Set<Stream>();
   /** PR streams that may have symbols to send: what further paths look at. */
@@ -275,7 +231,7 @@ export class ConnectionCore {
   close(reason: number, phrase: string, error?: NexusError): void {
     if (!this.isOpen) return;
     this.closeReason = reason;
-    this.closePhrase = clipUtf8(phrase);
+    this.closePhrase = encodePhrase(phrase);
     this.closeDue = true;
     this.timers.set(Timer.CloseRepeat, this.nowUs + this.#closePtoUs());
     this.#enterClosing({ type: "closed", reason, phrase, byPeer: false, error });
@@ -285,7 +241,7 @@ export class ConnectionCore {
   onPeerClose(reason: number, phraseBytes: Uint8Array): void {
     this.closeAckDue = true;
     if (!this.isOpen) return;
-    const phrase = lenientUtf8(phraseBytes);
+    const phrase = decodePhrase(phraseBytes);
     const name = closeReasonName(reason);
     const error = reason === CloseReason.NO_ERROR
       ? undefined
@@ -338,7 +294,7 @@ export class ConnectionCore {
     this.events.push(event);
   }
 
-  // ---- network addresses ------------------------------------------------------------------
+  // ---- paths ------------------------------------------------------------------------------
 
   addPath(id: number, localConnectionId: number, peerConnectionId: number, peer: number): void {
     const { protection, random } = this.options;
@@ -354,43 +310,6 @@ export class ConnectionCore {
     });
     if (id !== 0) path.recovery.maxAckDelayUs = this.primary.recovery.maxAckDelayUs;
     this.paths.push(path);
-  }
-
-  /** Starts to find out whether the peer is at an address. */
-  validate(path: Path, peer: number, isOwnChoice: boolean): void {
-    // Of a new path nothing is known; the first one is the best guess.
-    const { rtt, recovery } = path.isUsable ? path : this.primary;
-    const ptoUs = rtt.ptoUs(recovery.maxAckDelayUs);
-    path.validation = new PathValidation(peer, isOwnChoice, ptoUs, this.nowUs);
-  }
-
-  /** The peer answered from the address in question: frames go there from now on. */
-  onValidated(path: Path): void {
-    const { peer, isOwnChoice } = path.validation!;
-    const elapsedUs = path.validation!.elapsedUs(this.nowUs);
-    path.validation = undefined;
-    // Only a peer that moved by itself can be known to have kept its way; ours may be another.
-    const isSameWay = path.isUsable && !isOwnChoice && this.#isSameHost(path.peer, peer);
-    path.moveTo(peer, isOwnChoice, isSameWay, Math.max(elapsedUs, 1));
-    path.acks.hurry(this.nowUs); // what was acknowledged to the old address may be lost
-    if (path.isUsable) {
-      this.events.push({ type: "migrated", peer });
-    } else {
-      path.isUsable = true;
-      this.events.push({ type: "pathUsable", path: path.id });
-    }
-  }
-
-  #isSameHost(a: number, b: number): boolean {
-    return this.options.isSameHost?.(a, b) ?? false;
-  }
-
-  /** Nobody answered there in time. */
-  onNotValidated(path: Path): void {
-    const { peer, isOwnChoice } = path.validation!;
-    path.validation = undefined;
-    if (!path.isUsable) return this.extraPaths.close(path.id);
-    if (isOwnChoice) this.events.push({ type: "migrationFailed", peer });
   }
 
   // ---- streams ----------------------------------------------------------------------------
@@ -485,36 +404,6 @@ export class ConnectionCore {
     stream.wantedBytes = 0;
     this.shortOfMemory.delete(stream);
     this.events.push({ type: "writable", stream: stream.id });
-  }
-
-  /** Sees to it that a PR stream's deadline is kept. */
-  watch(stream: Stream): void {
-    const { deadlineUs } = stream;
-    if (deadlineUs === NEVER) return;
-    this.timed.add(stream);
-    if (deadlineUs < this.timers.at(Timer.Probabilistic)) {
-      this.timers.set(Timer.Probabilistic, deadlineUs);
-    }
-  }
-
-  /** Timer.Probabilistic is due. */
-  onStreamDeadlines(): void {
-    for (const stream of [...this.timed]) {
-      stream.prOut!.flush(this.nowUs);
-      this.schedule(stream);
-      this.closeWhenSent(stream);
-      if (stream.prIn!.lingerUs <= this.nowUs) this.endLinger(stream);
-      this.timed.delete(stream);
-      this.watch(stream);
-    }
-  }
-
-  /** What of a PR stream has not arrived by now never will. */
-  endLinger(stream: Stream): void {
-    if (stream.prIn === undefined) return;
-    stream.prIn.isOver = true;
-    stream.prIn.lingerUs = NEVER;
-    this.checkReceive(stream);
   }
 
   /** Send buffers became smaller: that may be what others wait for. */
@@ -621,21 +510,5 @@ export class ConnectionCore {
       }
       this.tellWritable(stream);
     }
-  }
-}
-
-function clipUtf8(text: string): Uint8Array {
-  const bytes = utf8(text);
-  if (bytes.length <= PHRASE_BYTES_MAX) return bytes;
-  let end = PHRASE_BYTES_MAX;
-  while (end > 0 && (bytes[end] & 0xc0) === 0x80) end--; // not inside a character
-  return bytes.slice(0, end);
-}
-
-function lenientUtf8(bytes: Uint8Array): string {
-  try {
-    return fromUtf8(bytes);
-  } catch {
-    return ""; // a phrase is only for people
   }
 }

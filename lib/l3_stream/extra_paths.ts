@@ -12,6 +12,7 @@ import { NexusError } from "../base/mod.ts";
 import { CloseReason } from "./config.ts";
 import type { ConnectionCore } from "./core.ts";
 import { type Frame, PATH_ACCEPT, PATH_CLOSE, PATH_OPEN } from "./frames/mod.ts";
+import { validate } from "./migration.ts";
 import { type Path, PEER_UNKNOWN } from "./path.ts";
 
 const PATH_ID_MAX = 0xffffffff;
@@ -94,7 +95,7 @@ export class ExtraPaths {
     }
     if (path === undefined || path.peerConnectionId !== 0) return;
     path.peerConnectionId = connectionId;
-    core.validate(path, path.peer, true);
+    validate(core, path, path.peer, true);
   }
 
   onPathClose({ path: id }: Frame): void {

@@ -11,15 +11,8 @@ export {
   type CongestionController,
   type CongestionName,
 } from "./congestion/mod.ts";
-export {
-  Connection,
-  type ConnectionStats,
-  type PathStats,
-  PRIORITY_DEFAULT,
-  PTO_COUNT_MAX,
-  ReceiveResult,
-} from "./connection.ts";
-export type { ConnectionOptions, ConnectionState } from "./core.ts";
+export { Connection, PRIORITY_DEFAULT } from "./connection.ts";
+export type { ConnectionState } from "./core.ts";
 export type { ConnectionEvent } from "./events.ts";
 export {
   checkCode,
@@ -36,8 +29,11 @@ export {
   MODE_RELIABLE_UNORDERED,
   PRIORITY_MAX,
 } from "./frames/mod.ts";
+export type { ConnectionOptions } from "./options.ts";
 export * from "./protection.ts";
+export { ReceiveResult } from "./receive.ts";
 export { Landing, type PacketRuns, RunBuffers, RunResult, SealRun } from "./runs.ts";
+export type { ConnectionStats, PathStats } from "./stats.ts";
 export {
   type Block,
   BLOCK_BYTES,
@@ -48,3 +44,4 @@ export {
   type SlabMemory,
 } from "./streams/blocks.ts";
 export { WEIGHT_DEFAULT, WEIGHT_MAX, WEIGHT_MIN } from "./streams/scheduler.ts";
+export { PTO_COUNT_MAX } from "./timeouts.ts";

@@ -1,9 +1,11 @@
 /**
- * The receive path: the frames of one opened packet, in the order they stand. Every frame is
+ * The receive path: packets are opened, then their frames taken in the order they stand. Every frame is
  * checked against the state of its stream; a broken rule closes the connection with the reason of
  * docs/protocol.md §5.2 and never throws. Frames that would cost too much memory are refused:
  * their packet is not acknowledged, so the peer sends them again later.
  */
+import { equalBytes } from "../base/mod.ts";
+import { Flag, type FrameInfo, FrameType } from "../l1_link/mod.ts";
 import {
   CloseReason,
   MAX_ACK_DELAY_US_MAX,
@@ -15,7 +17,6 @@ import {
   STREAM_VERSION,
   STREAM_WINDOW_MIN,
 } from "./config.ts";
-import { equalBytes } from "../base/mod.ts";
 import type { ConnectionCore } from "./core.ts";
 import {
   CONGESTION,
@@ -49,15 +50,35 @@ import {
   STREAM_STOP,
   WINDOW_UPDATE,
 } from "./frames/mod.ts";
-import { type Path, PEER_UNKNOWN } from "./path.ts";
+import { noteAddress, onChallenge, onValidated } from "./migration.ts";
+import type { Path } from "./path.ts";
+import { OPEN_REPLAYED, OPEN_UNAUTHENTIC } from "./protection.ts";
 import type { Acknowledgement } from "./recovery.ts";
 import { REFUSED, StreamFrames, TAKEN } from "./receive_stream.ts";
-import type { Landing } from "./runs.ts";
+import { type Landing, RunResult } from "./runs.ts";
 import type { SentFramesSink } from "./sent_frames.ts";
 import { Timer } from "./timers.ts";
 
-/** PINGs, and challenges of one path, that wait for their answer; more are not answered. */
-const ANSWERS_MAX = 8;
+/** What became of a frame given to receiveFrame. */
+export const ReceiveResult = {
+  OK: 0,
+  /** The connection is over. */
+  CLOSED: 1,
+  /** Not a sealed data frame. */
+  NOT_SEALED: 2,
+  /** The tag does not fit. */
+  UNAUTHENTIC: 3,
+  /** Seen before, or too old to know. */
+  REPLAYED: 4,
+  /** Sealed under a key that this end does not hold. */
+  KEY_PHASE: 5,
+  /** No path of this connection has that connection id (any more). */
+  UNKNOWN_PATH: 6,
+} as const;
+export type ReceiveResult = (typeof ReceiveResult)[keyof typeof ReceiveResult];
+
+/** PINGs that wait for their answer; more are not answered. */
+const PONGS_MAX = 8;
 
 export class Receiver {
   readonly #core: ConnectionCore;
@@ -83,11 +104,115 @@ export class Receiver {
     };
   }
 
+  /** As Connection.receiveFrame. */
+  receiveFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    info: FrameInfo,
+    ecn: number,
+    peer: number,
+  ): ReceiveResult {
+    const result = this.#open(bytes, view, frameOffset, info, ecn, peer);
+    if (result !== ReceiveResult.OK) this.#core.counters.framesDropped++;
+    return result;
+  }
+
+  #open(
+    bytes: Uint8Array,
+    view: DataView,
+    frameOffset: number,
+    info: FrameInfo,
+    ecn: number,
+    peer: number,
+  ): ReceiveResult {
+    const core = this.#core;
+    if (core.state === "closed") return ReceiveResult.CLOSED;
+    const isSealed = info.type === FrameType.DATA && (info.flags & Flag.ENCRYPTED) !== 0 &&
+      info.tagOffset >= 0;
+    if (!isSealed) return ReceiveResult.NOT_SEALED;
+    let path: Path | undefined = core.primary;
+    if (info.streamId !== path.localConnectionId) {
+      path = core.extraPaths.withConnectionId(info.streamId);
+      if (path === undefined) return ReceiveResult.UNKNOWN_PATH;
+    }
+    const packetNumber = path.protection.open(bytes, view, frameOffset, info);
+    if (packetNumber < 0) {
+      return packetNumber === OPEN_REPLAYED
+        ? ReceiveResult.REPLAYED
+        : packetNumber === OPEN_UNAUTHENTIC
+        ? ReceiveResult.UNAUTHENTIC
+        : ReceiveResult.KEY_PHASE;
+    }
+    core.counters.packetsReceived++;
+    core.counters.bytesReceived += info.length;
+    core.lastReceivedUs = core.nowUs;
+    const end = info.payloadOffset + info.payloadLength;
+    if (core.state === "closing") {
+      this.#receiveClosing(bytes, view, info.payloadOffset, end);
+      return ReceiveResult.OK;
+    }
+    core.restartIdle();
+    this.#receivePayload(
+      path,
+      bytes,
+      view,
+      info.payloadOffset,
+      end,
+      packetNumber,
+      ecn,
+      peer,
+      info.length,
+    );
+    return ReceiveResult.OK;
+  }
+
+  /** As Connection.receiveResult. */
+  receiveResult(landing: Landing, i: number, ecn: number, peer: number): ReceiveResult {
+    const core = this.#core;
+    const kind = landing.kind(i);
+    if (kind !== RunResult.DATA && kind !== RunResult.PACKET) {
+      core.counters.framesDropped++;
+      return kind === RunResult.FORGED ? ReceiveResult.UNAUTHENTIC : ReceiveResult.REPLAYED;
+    }
+    if (core.state === "closed") return ReceiveResult.CLOSED;
+    const path = core.primary;
+    const packets = kind === RunResult.DATA ? landing.packets(i) : 1;
+    core.counters.packetsReceived += packets;
+    core.counters.bytesReceived += landing.frameBytes(i);
+    core.lastReceivedUs = core.nowUs;
+    const at = landing.at(i);
+    const end = at + landing.length(i);
+    const { bytes, view } = landing;
+    if (core.state === "closing") {
+      if (kind === RunResult.PACKET) this.#receiveClosing(bytes, view, at, end);
+      return ReceiveResult.OK;
+    }
+    core.restartIdle();
+    if (kind === RunResult.DATA) {
+      this.#receiveData(path, landing, i, ecn, peer);
+      return ReceiveResult.OK;
+    }
+    this.#receivePayload(
+      path,
+      bytes,
+      view,
+      at,
+      end,
+      landing.packetNumber(i),
+      ecn,
+      peer,
+      landing.frameBytes(i),
+      landing,
+    );
+    return ReceiveResult.OK;
+  }
+
   /**
    * Takes the packet payload bytes[at, end), already opened, that arrived on `path` from `peer` in
    * a frame of `frameBytes`. `landing`: where `bytes` come from, if stream data may stay there.
    */
-  receivePayload(
+  #receivePayload(
     path: Path,
     bytes: Uint8Array,
     view: DataView,
@@ -122,7 +247,13 @@ export class Receiver {
       if (!core.isOpen) return;
     }
     if (peer !== path.peer || path.validation !== undefined) {
-      this.#noteAddress(!isProbing && packetNumber > path.acks.largest);
+      noteAddress(
+        core,
+        path,
+        peer,
+        this.#frameBytes,
+        !isProbing && packetNumber > path.acks.largest,
+      );
     }
     path.acks.onPacket(packetNumber, ackEliciting, ecn, core.nowUs);
     if (isHurried) path.acks.hurry(core.nowUs);
@@ -131,9 +262,9 @@ export class Receiver {
 
   /**
    * Takes packets of one DATA frame each, successive in numbers and offsets, as a run landed them.
-   * As receivePayload otherwise.
+   * As #receivePayload otherwise.
    */
-  receiveData(path: Path, landing: Landing, result: number, ecn: number, peer: number): void {
+  #receiveData(path: Path, landing: Landing, result: number, ecn: number, peer: number): void {
     const core = this.#core;
     const { frame } = core;
     const packetNumber = landing.packetNumber(result);
@@ -153,14 +284,20 @@ export class Receiver {
     if (this.#streams.onData(frame, landing.bytes, landing) === REFUSED) return;
     if (!core.isOpen) return;
     if (peer !== path.peer || path.validation !== undefined) {
-      this.#noteAddress(packetNumber + packets - 1 > path.acks.largest);
+      noteAddress(
+        core,
+        path,
+        peer,
+        this.#frameBytes,
+        packetNumber + packets - 1 > path.acks.largest,
+      );
     }
     path.acks.onPackets(packetNumber, packets, true, ecn, core.nowUs);
     if (this.#streams.isRepeat) path.acks.onRepeatedData(core.nowUs);
   }
 
   /** A packet that arrived while the connection closes: only the goodbyes matter. */
-  receiveClosing(bytes: Uint8Array, view: DataView, at: number, end: number): void {
+  #receiveClosing(bytes: Uint8Array, view: DataView, at: number, end: number): void {
     const core = this.#core;
     while (at < end) {
       at = parseFrame(bytes, view, at, end, core.frame);
@@ -209,14 +346,14 @@ export class Receiver {
       case STREAM_STOP:
         return this.#streams.onStreamStop(frame);
       case PING:
-        if (core.pongs.length < ANSWERS_MAX) core.pongs.push(frame.id);
+        if (core.pongs.length < PONGS_MAX) core.pongs.push(frame.id);
         return TAKEN;
       case PATH_CHALLENGE:
-        this.#onChallenge(frame);
+        onChallenge(this.#path, frame, this.#peer, this.#frameBytes);
         return TAKEN;
       case PATH_RESPONSE:
         if (this.#path.validation?.isAnswer(frame.tokenHigh, frame.tokenLow)) {
-          core.onValidated(this.#path);
+          onValidated(core, this.#path);
         }
         return TAKEN;
       case PATH_OPEN:
@@ -290,38 +427,6 @@ export class Receiver {
     core.state = "established";
     core.events.push({ type: "established" });
     return TAKEN;
-  }
-
-  // ---- network addresses ------------------------------------------------------------------
-
-  /** RFC 9000 §8.2.2: the answer goes to where the challenge came from. */
-  #onChallenge({ tokenHigh, tokenLow }: Frame): void {
-    const { peer, isUsable, pathResponses, strayResponses } = this.#path;
-    if (this.#peer === peer && isUsable) {
-      if (pathResponses.length < 2 * ANSWERS_MAX) pathResponses.push(tokenHigh, tokenLow);
-    } else if (strayResponses.length < 4 * ANSWERS_MAX) {
-      strayResponses.push(this.#peer, this.#frameBytes, tokenHigh, tokenLow);
-    }
-  }
-
-  /**
-   * The packet came from another address than frames go to, or one is being validated. RFC 9000
-   * §9.2, §9.3: the peer has moved when its newest packet that is more than a probe (`isNews`)
-   * comes from there; it has not, or is back, when that comes from the old address.
-   */
-  #noteAddress(isNews: boolean): void {
-    const core = this.#core;
-    const path = this.#path;
-    const { validation } = path;
-    if (path.peer === PEER_UNKNOWN && validation === undefined) {
-      core.validate(path, this.#peer, false);
-    } else if (isNews && validation?.isOwnChoice !== true && validation?.peer !== this.#peer) {
-      if (this.#peer === path.peer) path.validation = undefined;
-      else if (this.#peer !== path.leftPeer) core.validate(path, this.#peer, false);
-    }
-    if (path.validation?.peer === this.#peer) {
-      path.validation.onReceived(this.#frameBytes, core.nowUs);
-    }
   }
 
   #onAck(frame: Frame): number {

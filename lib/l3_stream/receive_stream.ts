@@ -4,6 +4,7 @@
  */
 import { CloseReason } from "./config.ts";
 import type { ConnectionCore } from "./core.ts";
+import { endLinger, watch } from "./deadlines.ts";
 import {
   type Frame,
   type Mode,
@@ -327,7 +328,7 @@ export class StreamFrames {
     if (stream.prIn !== undefined && stream.finalSize < 0) {
       // Symbols that were sent before may have been overtaken.
       stream.prIn.lingerUs = core.nowUs + core.primary.recovery.ptoUs();
-      core.watch(stream);
+      watch(core, stream);
     }
     stream.finalSize = frame.finalSize;
     stream.pending &= ~PENDING_WINDOW;
@@ -374,7 +375,7 @@ export class StreamFrames {
     const core = this.#core;
     const stream = this.#known(frame);
     if (stream === undefined) return TAKEN;
-    if (stream.finalSize >= 0) core.endLinger(stream);
+    if (stream.finalSize >= 0) endLinger(core, stream);
     // §5.3: the acceptor has everything of ours, and our acknowledgements of everything of its.
     const isPremature = !stream.isLocal || stream.sendState === SEND_OPEN || !stream.allSent ||
       stream.receiveState === RECEIVE_OPEN;

@@ -3,6 +3,7 @@
  * of a stream in each packet, and the reports that tell the other end what arrived.
  */
 import { SEALED_OVERHEAD } from "../l1_link/mod.ts";
+import { watch } from "./deadlines.ts";
 import { appendFecHead, appendReport, appendSymbolHead, REPORT_BYTES } from "./frames/mod.ts";
 import type { PacketWriter } from "./packet_writer.ts";
 import type { PrSender } from "./streams/pr_sender.ts";
@@ -89,7 +90,7 @@ export function writeSymbol(packet: PacketWriter, stream: Stream, sender: PrSend
   if (packet.path === core.primary) stream.turnBytes -= sender.length;
   sender.nextPath = core.paths.indexOf(packet.path) + 1;
   packet.ackEliciting = true;
-  core.watch(stream);
+  watch(core, stream);
   core.tellWritable(stream);
   return true;
 }

@@ -1,11 +1,12 @@
 /** CONN_CLOSE and CONN_CLOSE_ACK (docs/protocol.md §5.2). */
+import { fromUtf8, utf8 } from "../../base/mod.ts";
 import { CONN_CLOSE, CONN_CLOSE_ACK, type Frame, MALFORMED } from "./frame.ts";
 
 /** Bytes of CONN_CLOSE without its phrase. */
 export const CLOSE_HEAD_BYTES = 1 + 4 + 1;
 export const CLOSE_ACK_BYTES = 1;
 /** A phrase has a one-byte length. */
-export const PHRASE_BYTES_MAX = 255;
+const PHRASE_BYTES_MAX = 255;
 
 /** Parses behind the type byte; `error` is the reason, the data bytes are the phrase. */
 export function parseClose(view: DataView, at: number, end: number, frame: Frame): number {
@@ -34,4 +35,22 @@ export function appendClose(
 export function appendCloseAck(bytes: Uint8Array, at: number): number {
   bytes[at] = CONN_CLOSE_ACK;
   return at + CLOSE_ACK_BYTES;
+}
+
+/** A phrase as it goes on the wire: cut to what fits, but not inside a character. */
+export function encodePhrase(text: string): Uint8Array {
+  const bytes = utf8(text);
+  if (bytes.length <= PHRASE_BYTES_MAX) return bytes;
+  let end = PHRASE_BYTES_MAX;
+  while (end > 0 && (bytes[end] & 0xc0) === 0x80) end--;
+  return bytes.slice(0, end);
+}
+
+/** A phrase that came; empty when it is no UTF-8. */
+export function decodePhrase(bytes: Uint8Array): string {
+  try {
+    return fromUtf8(bytes);
+  } catch {
+    return ""; // a phrase is only for people
+  }
 }
