@@ -55,15 +55,17 @@ struct source {
 static void copy_from(struct source *source, uint8_t *to, uint32_t bytes)
 {
 	while (bytes > 0) {
+		if (source->at == *source->lengths) { /* an empty piece may lie nowhere (NULL) */
+			source->addresses++;
+			source->lengths++;
+			source->at = 0;
+			continue;
+		}
 		uint32_t left = *source->lengths - source->at, part = left < bytes ? left : bytes;
 		memcpy(to, (const uint8_t *)(uintptr_t)*source->addresses + source->at, part);
 		to += part;
 		bytes -= part;
 		source->at += part;
-		if (source->at < *source->lengths) continue;
-		source->addresses++;
-		source->lengths++;
-		source->at = 0;
 	}
 }
 
@@ -234,8 +236,7 @@ static void land_data(struct opening *o, const uint8_t *head, uint32_t data, uin
 	struct nx_result *last = run->results > 0 ? &o->results[run->results - 1] : NULL;
 	bool joins = last != NULL && last->kind == NX_RESULT_DATA && last->stream == stream &&
 		     join(last->number_high, last->number_low) + last->packets == number &&
-		     join(last->offset_high, last->offset_low) + last->length == join(high, low) &&
-		     last->at + last->length == run->landed;
+		     join(last->offset_high, last->offset_low) + last->length == join(high, low);
 	if (joins) {
 		last->packets++;
 		last->length += data;

@@ -221,8 +221,9 @@ static void count_sent(struct nx_port *port, const struct nx_burst *burst, uint3
 /* Frames of a descriptor that is refused: it may say anything. */
 static uint32_t frames_refused(const struct nx_burst *burst, uint32_t i)
 {
-	uint32_t frames = burst->segment[i] == 0 ? 1 : segments(burst, i);
-	return frames < TRAIN_SEGMENTS_MAX ? frames : TRAIN_SEGMENTS_MAX;
+	uint64_t bytes = (uint64_t)burst->length[i] + NX_OVERLAY_BYTES, segment = burst->segment[i];
+	uint64_t frames = segment == 0 ? 1 : (bytes + segment - 1) / segment;
+	return frames < TRAIN_SEGMENTS_MAX ? (uint32_t)frames : TRAIN_SEGMENTS_MAX;
 }
 
 static bool would_block(int error)

@@ -1,7 +1,7 @@
 /**
  * Coverage-guided fuzzing of ffi/native with libFuzzer, ASan and UBSan:
  *
- *     deno run -R -W --allow-run --allow-env tests/fuzz/native.ts rx|frame [--inputs N]
+ *     deno run -R -W --allow-run --allow-env tests/fuzz/native.ts rx|tx|frame|run [--inputs N]
  *
  * A crash leaves its input in the directory that is printed; the exit code is then not 0.
  */
@@ -9,12 +9,12 @@ import { buildProgram } from "../../ffi/build.ts";
 
 const FLAGS = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"];
 const INPUTS_DEFAULT = 1_000_000;
-/** Longest input: several messages, or the largest frame that tells something new. */
-const INPUT_BYTES_MAX = { rx: 4096, frame: 2048 };
+/** Longest input: several messages, bursts or trains, or the largest frame that tells something new. */
+const INPUT_BYTES_MAX = { rx: 4096, tx: 2048, frame: 2048, run: 2048 };
 
-const target = Deno.args[0];
-if (target !== "rx" && target !== "frame") {
-  console.error("usage: native.ts rx|frame [--inputs N]");
+const target = Deno.args[0] as keyof typeof INPUT_BYTES_MAX;
+if (!Object.hasOwn(INPUT_BYTES_MAX, target)) {
+  console.error(`usage: native.ts ${Object.keys(INPUT_BYTES_MAX).join("|")} [--inputs N]`);
   Deno.exit(2);
 }
 const at = Deno.args.indexOf("--inputs");

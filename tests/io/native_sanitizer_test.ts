@@ -34,8 +34,16 @@ const programs: [string, string[], string[]][] = [
     "tests/fuzz_rx.c",
     "tests/random_inputs.c",
   ], [FUZZ_INPUTS]],
+  ["sending does what a plain model does with made-up descriptors", [
+    "tests/fuzz_tx.c",
+    "tests/random_inputs.c",
+  ], [FUZZ_INPUTS]],
   ["the burst helpers survive made-up frames", [
     "tests/fuzz_frame.c",
+    "tests/random_inputs.c",
+  ], [FUZZ_INPUTS]],
+  ["runs open as they were sealed and as a plain model says", [
+    "tests/fuzz_run.c",
     "tests/random_inputs.c",
   ], [FUZZ_INPUTS]],
 ];

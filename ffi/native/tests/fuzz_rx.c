@@ -10,21 +10,11 @@
 
 #include "../port.h"
 #include "check.h"
+#include "input.h"
 
 #define SLOTS 16u
 #define SLOT_BYTES 4096u
 #define VNI 0x010203u
-
-static const uint8_t *input;
-static size_t input_length;
-
-static uint32_t take(uint32_t bytes)
-{
-	uint32_t value = 0;
-	for (; bytes > 0 && input_length > 0; bytes--, input_length--)
-		value = value << 8 | *input++;
-	return value;
-}
 
 static void add_control(struct msghdr *header, int level, int type, const void *data, size_t bytes)
 {
