@@ -15,8 +15,10 @@ import {
 } from "./congestion/mod.ts";
 import { ClearPackets } from "./clear_packets.ts";
 import { Fates, type RecoverySink } from "./fates.ts";
+import { LossEpisode, NO_EPISODE } from "./loss_episode.ts";
 import { LossRun } from "./loss_run.ts";
 import { RangeSet } from "./ranges.ts";
+import { Repeats } from "./repeats.ts";
 import type { RttEstimator } from "./rtt.ts";
 import { IN_FLIGHT, SentPackets } from "./sent_packets.ts";
 
@@ -40,9 +42,6 @@ const FREE_PACKETS_MAX = 3;
 const SAMPLES_LEFT_OUT_MAX = 8;
 /** Ours: packet numbers left out on purpose that are remembered, to catch optimistic ACKs. */
 const SKIPPED_KEPT = 16;
-
-/** Of lost packets that say nothing about congestion. */
-const NO_EPISODE = -1;
 
 /** A DATA_ACK as decoded. The arrays belong to the caller and are not kept. */
 export interface Acknowledgement {
@@ -90,6 +89,7 @@ export class LossRecovery<F> {
 
   readonly #packets = new SentPackets<F>();
   readonly #fates = new Fates<F>(this.#packets);
+  readonly #repeats = new Repeats<F>(this.#packets, this.#fates);
   #pacer: Pacer;
   #rate: DeliveryRate | undefined;
   #bytesInFlight = 0;
@@ -111,12 +111,7 @@ export class LossRecovery<F> {
   /** Sum of CE marks the peer reported. */
   #ce = 0;
   readonly #lossRun = new LossRun();
-  /** Packets below this were repeated for a DATA_NACK, or need not be. */
-  #nackedBelow = 0;
-  /** The current congestion event, for undoing it. */
-  #episode = 0;
-  #episodeLost = 0;
-  #episodeSpurious = 0;
+  readonly #episode = new LossEpisode();
 
   constructor(
     { congestion, rtt, maxAckDelayUs }: {
@@ -172,8 +167,7 @@ export class LossRecovery<F> {
     this.#pathStart = this.#windowUsedBelow = this.#nextPacketNumber;
     this.#ptoCount = 0;
     this.#lossRun.end();
-    this.#episode++;
-    this.#episodeLost = this.#episodeSpurious = 0;
+    this.#episode.begin();
   }
 
   /** Packets become larger or smaller from now on. */
@@ -360,39 +354,14 @@ export class LossRecovery<F> {
     return "pto";
   }
 
-  /**
-   * Tells the sink to send again what the oldest packets in flight (at most `packetsMax`) carried,
-   * for probes; the packets stay in flight.
-   */
+  /** Has at most `packetsMax` of the oldest packets in flight repeated, for probes. */
   repeatOldest(packetsMax: number, sink: RecoverySink<F>): void {
-    let at = this.#packets.flight;
-    for (let i = 0; i < packetsMax && at < this.#packets.tail; i++) {
-      const frames = this.#packets.frames(at);
-      if (frames !== undefined) sink.onRepeat?.(frames);
-      else this.#fates.lost(at, sink);
-      at = this.#packets.living(at + 1);
-    }
-    this.#fates.flushLost(sink);
+    this.#repeats.oldest(packetsMax, sink);
   }
 
-  /**
-   * The peer misses packets low … high (§5.4). What they carried is to be sent again, once and only
-   * where a later packet was acknowledged; for everything else they stay in flight: whether they are
-   * lost, and what that says about the network, is decided as if nobody had said anything.
-   */
+  /** The peer misses packets low … high (§5.4). */
   onNack(low: number, high: number, sink: RecoverySink<F>): void {
-    low = Math.max(low, this.#nackedBelow);
-    high = Math.min(high, this.#largestAcked - 1);
-    if (low > high) return;
-    let at = this.#packets.living(Math.max(this.#packets.search(low), this.#packets.flight));
-    while (at < this.#packets.tail && this.#packets.packetNumber(at) <= high) {
-      const frames = this.#packets.frames(at);
-      if (frames !== undefined) sink.onRepeat?.(frames);
-      else this.#fates.lost(at, sink);
-      at = this.#packets.living(at + 1);
-    }
-    this.#fates.flushLost(sink);
-    this.#nackedBelow = high + 1;
+    this.#repeats.missing(low, Math.min(high, this.#largestAcked - 1), sink);
   }
 
   #touchesSkipped({ ranges, rangeCount }: Acknowledgement): boolean {
@@ -504,12 +473,9 @@ export class LossRecovery<F> {
   #onLateAck(at: number): void {
     this.stats.spurious++;
     this.#lossRun.end(); // something did arrive between
-    if (this.#packets.episode(at) !== this.#episode || this.#episodeLost === 0) return;
-    if (++this.#episodeSpurious < this.#episodeLost) return;
+    if (!this.#episode.onLateAck(this.#packets.episode(at))) return;
     this.congestion.onSpuriousLoss();
     this.stats.undone++;
-    this.#episodeLost = 0;
-    this.#episodeSpurious = 0;
   }
 
   /**
@@ -562,9 +528,8 @@ export class LossRecovery<F> {
     }
     for (let at = packets.living(from); at < to; at = packets.living(at + 1)) {
       const counts = packets.bytes(at) > 0;
-      packets.setEpisode(at, counts ? this.#episode : NO_EPISODE);
+      packets.setEpisode(at, counts ? this.#episode.onLost() : NO_EPISODE);
       if (counts) {
-        this.#episodeLost++;
         sink.onPacketLost?.(packets.packetNumber(at), packets.bytes(at));
       }
       this.#fates.lost(at, sink);
@@ -583,8 +548,6 @@ export class LossRecovery<F> {
 
   #beginEpisode(): void {
     this.stats.congestionEvents++;
-    this.#episode++;
-    this.#episodeLost = 0;
-    this.#episodeSpurious = 0;
+    this.#episode.begin();
   }
 }
