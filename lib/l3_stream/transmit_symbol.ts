@@ -6,6 +6,7 @@ import { SEALED_OVERHEAD } from "../l1_link/mod.ts";
 import { watch } from "./deadlines.ts";
 import { appendFecHead, appendReport, appendSymbolHead, REPORT_BYTES } from "./frames/mod.ts";
 import type { PacketWriter } from "./packet_writer.ts";
+import type { Path } from "./path.ts";
 import type { PrSender } from "./streams/pr_sender.ts";
 import type { Stream } from "./streams/stream.ts";
 
@@ -25,20 +26,32 @@ export function writeSpread(packet: PacketWriter): void {
 
 /**
  * Symbols go around the paths, so that what one path loses in a row is spread over blocks; a path
- * whose window or pacing has no room is passed over.
+ * whose window or pacing has no room is passed over, and so is one that carries less than the
+ * block's repairs take, as long as another carries them.
  */
 export function isTurn(packet: PacketWriter, sender: PrSender): boolean {
   const { paths, nowUs } = packet.core;
+  if (isForOthers(packet, sender)) return false;
   for (let i = 0; i < paths.length; i++) {
     const path = paths[(sender.nextPath + i) % paths.length];
     if (path === packet.path) return true;
     const { recovery, frameBytes } = path;
     if (
-      path.isUsable && path.probes === 0 && recovery.canSend(frameBytes) &&
+      path.isUsable && path.probes === 0 && carries(path, sender) && recovery.canSend(frameBytes) &&
       recovery.pacingDelayUs(frameBytes, nowUs) <= 0
     ) return false;
   }
   return true;
+}
+
+function carries({ frameBytes }: Path, sender: PrSender): boolean {
+  return frameBytes - SEALED_OVERHEAD >= sender.repairRoom;
+}
+
+/** Whether the next symbol is too long for this packet's path, but not for another. */
+function isForOthers(packet: PacketWriter, sender: PrSender): boolean {
+  return !carries(packet.path, sender) &&
+    packet.core.paths.some((path) => path.isUsable && carries(path, sender));
 }
 
 /** Room for a symbol that any usable path has, as any may have to carry the repairs. */
@@ -65,8 +78,9 @@ export function writeSymbol(packet: PacketWriter, stream: Stream, sender: PrSend
     if (packet.ackEliciting) return false;
     packet.startOver(); // without the acknowledgement, which gets a packet of its own
     if (!sender.pick(packet.end - packet.start, roomMax, core.nowUs)) {
-      // A probe has the base size, the next packet may be larger. Else the path has shrunk.
-      if (packet.path.probes === 0) sender.dropRepairs();
+      // A probe has the base size, the next packet may be larger. Else all paths have shrunk.
+      const isLost = packet.path.probes === 0 && !isForOthers(packet, sender);
+      if (isLost) sender.dropRepairs();
       core.closeWhenSent(stream); // they may have been the last that was to be sent
       return false;
     }

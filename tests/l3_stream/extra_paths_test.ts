@@ -1,12 +1,18 @@
 /** Paths beside the first: opened, accepted, validated, given up. */
 import assert from "node:assert/strict";
 import { ByteWriter, SeededRandom } from "../../lib/base/mod.ts";
-import { CloseReason, MODE_RELIABLE_ORDERED, type StreamConfig } from "../../lib/l3_stream/mod.ts";
+import {
+  CloseReason,
+  MODE_PROBABILISTIC,
+  MODE_RELIABLE_ORDERED,
+  type StreamConfig,
+} from "../../lib/l3_stream/mod.ts";
 import {
   drain,
   establishedPair,
   eventTypes,
   type Pair,
+  parsePayload,
   pattern,
   readAll,
   ScriptedPeer,
@@ -102,6 +108,35 @@ Deno.test("NS-PR-003: streams keep to the first path", () => {
   settle(pair, 200_000);
   assert.deepEqual(readAll(pair.server, stream), bytes);
   assert.equal(pair.client.pathStats()[1].packetsSent, before);
+});
+
+Deno.test("NS-PR-003: repairs that are too long for a new path go over one that carries them", () => {
+  const repairsSent = (hasSecond: boolean) => {
+    const pair = twoWays({}, 1_464);
+    pair.advance(100_000);
+    assert.equal(pair.client.stats().frameBytes, 1_464);
+    let repairs = 0;
+    pair.drop = (from, _n, frame, peer) => {
+      const frames = parsePayload(frame.subarray(82, frame.length - 4));
+      if (from === "client") repairs += frames.filter(({ type }) => type === 0x52).length;
+      return peer === SERVER_SECOND && frame.length > 1_200;
+    };
+    const stream = pair.client.openStream(MODE_PROBABILISTIC, 7, 0.999_999);
+    for (let i = 0; i < 8; i++) pair.client.sendMessage(stream, pattern(1_200, i));
+    pair.pump();
+    assert.equal(repairs, 0, "the block is open still");
+    if (hasSecond) {
+      pair.client.openPath(SERVER_SECOND, 501);
+      pair.pump();
+      pair.server.acceptPath(1, 1_001);
+      pair.pump();
+      assert.ok(pair.client.pathStats()[1].isUsable);
+    }
+    pair.advance(100_000);
+    return repairs;
+  };
+  assert.ok(repairsSent(false) >= 2);
+  assert.equal(repairsSent(true), repairsSent(false));
 });
 
 Deno.test("NS-PR-003: an idle path wants no wake-up", () => {

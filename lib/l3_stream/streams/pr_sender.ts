@@ -97,6 +97,10 @@ export class PrSender {
   get hasRepairs(): boolean {
     return this.#repairsSent < this.#repairs;
   }
+  /** What a packet must have room for to take the next repair symbol; 0 when it is a source's turn. */
+  get repairRoom(): number {
+    return this.hasRepairs ? FEC_HEAD_BYTES + this.#symbolBytes : 0;
+  }
   /** Whether a symbol could go out now. */
   get sendable(): boolean {
     return this.#queue.length > 0 || this.hasRepairs;
