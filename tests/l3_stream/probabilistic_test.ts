@@ -118,6 +118,17 @@ Deno.test("NS-PR-002: small messages share a symbol, repairs follow when the blo
   });
 });
 
+Deno.test("NS-PR-002: small messages share the symbol of a large one's last part", () => {
+  const { client } = establishedPair();
+  const stream = client.openStream(MODE_PROBABILISTIC, 7, 0.999);
+  client.sendMessage(stream, pattern(1_500));
+  for (let i = 0; i < 3; i++) client.sendMessage(stream, pattern(50, i));
+  const sent = packets(client, 60_000).flat().filter(({ type }) => type === 0x51);
+  assert.deepEqual(sent.map(({ symbol }) => symbol), [0, 1]);
+  const [whole, last] = sent.map(({ dataLength }) => dataLength);
+  assert.equal(whole + last, 2 * 18 + 1_500 + 3 * 68); // a head of 18 bytes for each record
+});
+
 Deno.test("NS-PR-002: one packet never holds two symbols of a stream", () => {
   const { client } = establishedPair();
   const stream = client.openStream(MODE_PROBABILISTIC, 7, 0.999);
