@@ -236,7 +236,7 @@ export class Connection {
 
   /**
    * Opens a stream; its id. `probability` (0 … 1) is what each message of a PR stream is to arrive
-   * with, both ways. STREAM_LIMIT when the peer allows no more now, INVALID_PRIORITY,
+   * with, both ways. STREAM_LIMIT when the peer allows no more now or all ids are used, INVALID_PRIORITY,
    * INVALID_PROBABILITY, CLOSED.
    */
   openStream(
@@ -259,10 +259,17 @@ export class Connection {
         `cannot open stream: probability is ${probability}, expected 0.000001…0.999999`,
       );
     }
+    if (core.table.isUsedUp) {
+      throw new NexusError(
+        "STREAM_LIMIT",
+        "cannot open stream: this connection has used every stream id, open a new connection",
+      );
+    }
     if (core.table.isFull) {
       throw new NexusError(
         "STREAM_LIMIT",
-        `cannot open stream: ${core.table.localMax} streams are open, the peer allows no more`,
+        `cannot open stream: ${core.table.localMax} streams are open and the peer allows no more, ` +
+          "close one first",
       );
     }
     const stream = core.table.open(mode, priority);

@@ -5,7 +5,7 @@ import { streamFuzz } from "./stream.ts";
 const INPUTS = 60_000;
 
 for (const seed of [1, 20_260_101]) {
-  Deno.test(`NS-F-001: ${INPUTS} fuzzed payloads of seed ${seed} are taken or refused`, () => {
+  Deno.test(`stream fuzz: ${INPUTS} fuzzed payloads of seed ${seed} are taken or refused`, () => {
     const run = streamFuzz.start(seed);
     for (let i = 0; i < INPUTS; i++) run.one();
     // Not vacuous: every kind of input and of end was reached.
@@ -20,7 +20,7 @@ for (const seed of [1, 20_260_101]) {
   });
 }
 
-Deno.test("NS-F-001: the same seed fuzzes the same payloads", () => {
+Deno.test("stream fuzz: the same seed fuzzes the same payloads", () => {
   const [a, b] = [streamFuzz.start(7), streamFuzz.start(7)];
   for (let i = 0; i < 2_000; i++) {
     a.one();

@@ -86,12 +86,12 @@ Deno.test("NS-C-005: an end that has used its last id opens no more", () => {
     const table = new StreamTable(side, 16, 16, LIMITS, IDS - 2);
     assert.equal(table.open(RO, 0).id, last - 2);
     assert.equal(table.meaning(last), ID_INVALID);
-    assert.equal(table.isFull, false);
+    assert.equal(table.isUsedUp, false);
     const stream = table.open(RO, 0);
     assert.equal(stream.id, last);
     assert.equal(table.meaning(last), ID_LIVE);
-    assert.equal(table.isFull, true);
+    assert.equal(table.isUsedUp, true);
     table.forget(stream);
-    assert.equal(table.isFull, true, "ids are never used twice");
+    assert.equal(table.isUsedUp, true, "ids are never used twice");
   }
 });

@@ -89,7 +89,10 @@ Deno.test("streams: a closed stream can be read to its end before it is forgotte
 Deno.test("NS-C-005: a stream beyond the peer's limit is refused until one is closed", () => {
   const pair = establishedPair({ maxStreams: 16 });
   const streams = Array.from({ length: 16 }, () => pair.client.openStream(RO));
-  assert.throws(() => pair.client.openStream(RO), { code: "STREAM_LIMIT" });
+  assert.throws(() => pair.client.openStream(RO), {
+    code: "STREAM_LIMIT",
+    message: /16 streams are open .* close one first/,
+  });
   pair.client.finish(streams[0]);
   settle(pair);
   assert.equal(pair.client.openStream(RO), 33);

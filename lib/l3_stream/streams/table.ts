@@ -54,10 +54,13 @@ export class StreamTable {
   get size(): number {
     return this.#streams.size;
   }
-  /** Whether the peer's limit or the ids are used up. */
+  /** Whether as many of our streams are open as the peer allows. */
   get isFull(): boolean {
-    const idsMax = this.#isClient ? CLIENT_COUNT : SERVER_COUNT;
-    return this.#localLive >= this.localMax || this.#localOpened >= idsMax;
+    return this.#localLive >= this.localMax;
+  }
+  /** Whether this end has opened as many streams as there are ids: ids are never used again. */
+  get isUsedUp(): boolean {
+    return this.#localOpened >= (this.#isClient ? CLIENT_COUNT : SERVER_COUNT);
   }
   get(id: number): Stream | undefined {
     return this.#streams.get(id);
@@ -66,7 +69,7 @@ export class StreamTable {
     return this.#streams.values();
   }
 
-  /** Opens our next stream; the caller checked isFull. */
+  /** Opens our next stream; the caller checked isFull and isUsedUp. */
   open(mode: Mode, priority: number): Stream {
     const index = this.#localOpened++;
     const id = this.#isClient ? FIRST_CLIENT_ID + 2 * index : SERVER_STREAM_ID_MIN + 2 * index;
