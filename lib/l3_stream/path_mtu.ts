@@ -90,11 +90,8 @@ export class PathMtu {
   /** Bytes of the probe to send now; 0: none. */
   probeBytes(nowUs: number): number {
     if (this.#lostBytes > 0) this.#judgeLoss(nowUs);
-    if (this.#isProbing || nowUs < this.#raiseUs) return 0;
-    if (this.#resumeUs !== NEVER) {
-      if (nowUs < this.#resumeUs) return 0;
-      this.#resumeUs = NEVER;
-    }
+    if (nowUs >= this.#resumeUs) this.#resumeUs = NEVER;
+    if (this.#isProbing || nowUs < this.#raiseUs || this.#resumeUs !== NEVER) return 0;
     if (this.#raiseUs !== -Infinity) this.#begin();
     const size = this.#probesLeft > 0 ? this.#nextSize() : 0;
     if (size === 0) this.#raiseUs = this.frameBytes < this.#bytesMax ? nowUs + MTU_RAISE_US : NEVER;

@@ -87,6 +87,25 @@ Deno.test("path MTU: a probe lost beside other packets says nothing, is sent aga
   assert.equal(mtu.probeBytes(nowUs), 8_964);
 });
 
+Deno.test("path MTU: a pause ends although the search is over by then", () => {
+  const mtu = new PathMtu(LOOPBACK, true);
+  mtu.onProbeSent(1);
+  mtu.onPacketLost(2);
+  mtu.onProbeLost(LOOPBACK);
+  assert.equal(mtu.probeBytes(0), 0);
+  const resumeUs = mtu.nextTimeoutUs();
+  assert(resumeUs < NEVER);
+  mtu.onProbeAcked(LOOPBACK); // it was only late
+  assert.equal(mtu.probeBytes(resumeUs), 0);
+  assert.equal(mtu.nextTimeoutUs(), NEVER);
+  // The same when the search ends first, and an older probe is lost after that.
+  mtu.onPacketLost(2);
+  mtu.onProbeLost(LOOPBACK);
+  assert.equal(mtu.probeBytes(resumeUs), 0);
+  assert.equal(mtu.probeBytes(mtu.nextTimeoutUs()), 0);
+  assert.equal(mtu.nextTimeoutUs(), NEVER);
+});
+
 Deno.test("path MTU: random loss of probes never ends above the path, seeds 1…50", () => {
   for (let seed = 1; seed <= 50; seed++) {
     const random = new SeededRandom(seed);
