@@ -1,9 +1,10 @@
 /**
  * Fuzzing of a live Connection under a null protection: it begins, has streams of all four modes
  * and further paths, or is closing, while a peer that holds the keys sends payloads of made-up and
- * mutated frames and its own application does this and that. Whatever comes, receiveFrame returns a
+ * mutated frames, singly and at the end of trains, and its own application does this and that. Whatever comes, receiveFrame returns a
  * code, what it sends parses, memory stays under its bound, and in the end the connection is closed
- * with a reason or still works: it answers a PING once its packets are acknowledged.
+ * with a reason or still works: it answers a PING once its packets are acknowledged. What trains carry
+ * of a stream is read as it was sent.
  */
 import { NEVER, NexusError, type SeededRandom } from "../../lib/base/mod.ts";
 import {
@@ -16,6 +17,7 @@ import {
   FrameType,
   HEADER_BYTES,
   HeaderFields,
+  OVERLAY_BYTES,
   putEncryptionTag,
   SEALED_OVERHEAD,
   SEALED_PAYLOAD_OFFSET,
@@ -28,8 +30,10 @@ import {
   Connection,
   type ConnectionEvent,
   FRAME_BYTES_DEFAULT,
+  Landing,
   type Mode,
   ReceiveResult,
+  RunResult,
 } from "../../lib/l3_stream/mod.ts";
 import { RangeSet } from "../../lib/l3_stream/ranges.ts";
 import { PR_HELD_BYTES_MIN } from "../../lib/l3_stream/core.ts";
@@ -37,6 +41,7 @@ import { QUEUED_UNRELIABLE_BYTES_MAX } from "../../lib/l3_stream/receive_stream.
 import { NullProtection } from "../sim/null_protection.ts";
 import { require } from "./fuzzer.ts";
 import { mutate } from "./mutate.ts";
+import { TrainProtection } from "./null_runs.ts";
 import { FrameComposer, type Hints } from "./stream_frames.ts";
 
 const PAYLOAD_BYTES_MAX = 1_800;
@@ -74,10 +79,17 @@ const PEER_ID = 11;
 const PATH_IDS = 900;
 /** PINGs of the composer are below. */
 const PROOF_PING = 2 ** 40;
+/** Frames of a train at most, and of those that it may begin with. */
+const TRAIN_FRAMES_MAX = 9;
+const TRAIN_BYTES = TRAIN_FRAMES_MAX * (SEALED_OVERHEAD + PAYLOAD_BYTES_MAX + OVERLAY_BYTES);
+/** So that it fills. */
+const LANDING_BYTES = 40_000;
 
 export class ConnectionFuzz {
   readonly #random: SeededRandom;
   readonly #composer: FrameComposer;
+  /** Shared by the connections, as in an endpoint. */
+  readonly #landing = new Landing();
   readonly #reached = new Map<string, number>();
   #victim: Victim | undefined;
   #payload = new Uint8Array(PAYLOAD_BYTES_MAX);
@@ -86,16 +98,20 @@ export class ConnectionFuzz {
   #connections = 0;
   #proofs = 0;
   #bytesHeldMax = 0;
+  #trainBytes = 0;
 
   constructor(random: SeededRandom) {
     this.#random = random;
     this.#composer = new FrameComposer(random);
+    this.#landing.words[5] = LANDING_BYTES;
   }
 
   summary(): string {
     const ends = [...this.#reached].sort((a, b) => b[1] - a[1]).map(([name, n]) => `${name} ${n}`);
     return `${this.#connections} connections held at most ${this.#bytesHeldMax} bytes, ` +
-      `${this.#proofs} times proved to work, ended by ${ends.join(", ")}`;
+      `${this.#proofs} times proved to work, read ${this.#trainBytes} bytes of trains, ended by ${
+        ends.join(", ")
+      }`;
   }
 
   lastInput(): Uint8Array {
@@ -105,13 +121,14 @@ export class ConnectionFuzz {
   one(): void {
     const random = this.#random;
     if (this.#victim === undefined) {
-      this.#victim = new Victim(random);
+      this.#victim = new Victim(random, this.#landing);
       this.#connections++;
     }
     const victim = this.#victim;
     this.#compose(victim);
     victim.receive(this.#payload, this.#length);
     victim.act();
+    this.#trainBytes += victim.readBulk();
     victim.drive();
     const held = victim.checkMemory();
     if (held > this.#bytesHeldMax) this.#bytesHeldMax = held;
@@ -164,12 +181,21 @@ class Victim {
   readonly #header = new HeaderFields();
   /** The peer's side of each path: seals, and the next packet number. */
   readonly #sealers = new Map<number, { protection: NullProtection; next: number }>();
+  readonly #landing: Landing;
+  readonly #train = new Uint8Array(TRAIN_BYTES);
+  readonly #trainView = new DataView(this.#train.buffer);
+  /** A stream of the peer that only trains carry: the byte at each offset is known. */
+  #bulk = 0;
+  #bulkSent = 0;
+  #bulkRead = 0;
+  #bulkLimit = CONFIG.streamWindowBytes;
   /** Packets that came on the first path. */
   readonly #sent = new RangeSet();
   #wasPonged = false;
 
-  constructor(random: SeededRandom) {
+  constructor(random: SeededRandom, landing: Landing) {
     this.#random = random;
+    this.#landing = landing;
     this.wild = [0, 0.02, 0.3][random.below(3)];
     this.#isLazy = random.chance(0.5);
     this.#isClient = random.chance(0.5);
@@ -192,7 +218,7 @@ class Victim {
       peerNodeId: peers,
       localConnectionId: LOCAL_ID,
       peerConnectionId: PEER_ID,
-      protection: new NullProtection(),
+      protection: new TrainProtection(),
       random: random.fill,
       nowUs: 0,
       frameBytesMax: FRAME_BYTES_DEFAULT + random.below(2) * 300,
@@ -244,6 +270,8 @@ class Victim {
       this.#send(stream, 3_000);
       this.#send(hints.own[mode - 1], 3_000);
     }
+    this.#bulk = hints.own[0] + 2 * MODES.length;
+    this.#say((_, view) => f.appendStreamOpen(view, 0, this.#bulk, 1, 3, CONFIG.streamWindowBytes));
     this.drive();
   }
 
@@ -270,6 +298,7 @@ class Victim {
   receive(payload: Uint8Array, length: number): void {
     const random = this.#random;
     this.#nowUs += random.chance(0.05) ? random.below(100_000) : random.below(2_000);
+    if (random.chance(0.3)) return this.#deliverTrain(payload, length);
     const paths = [...this.#sealers.keys()];
     const path = this.wild === 0 || random.chance(0.75) ? 0 : paths[random.below(paths.length)];
     this.#deliver(
@@ -282,33 +311,150 @@ class Victim {
 
   #deliver(payload: Uint8Array, length: number, path: number, peer: number): void {
     const random = this.#random;
+    if (random.chance(this.wild / 4)) this.#sealers.get(path)!.next += random.below(6_000);
+    const [bytes, view] = [this.#buffer, this.#view];
+    const frameBytes = this.#seal(bytes, view, 0, payload, length, path);
+    const result = this.#receiveFrame(bytes, view, 0, frameBytes, this.#takeEcn(), peer);
+    const isExpected = result === ReceiveResult.OK || result === ReceiveResult.CLOSED ||
+      path !== 0 && result === ReceiveResult.UNKNOWN_PATH;
+    require(isExpected, () => `receiveFrame returned ${result} on path ${path}`);
+  }
+
+  #takeEcn(): number {
+    return this.#random.chance(0.1) ? this.#random.below(4) : 0;
+  }
+
+  /** The payload as the peer's next frame on the path, at `at`; returns its length. */
+  #seal(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    payload: Uint8Array,
+    length: number,
+    path: number,
+  ): number {
     const sealer = this.#sealers.get(path)!;
-    if (random.chance(this.wild / 4)) sealer.next += random.below(6_000);
     const header = this.#header;
     header.length = SEALED_OVERHEAD + length;
     header.streamId = path === 0 ? LOCAL_ID : PATH_IDS + path;
     header.sequence = sealer.next >>> 0;
-    const [bytes, view] = [this.#buffer, this.#view];
-    encodeHeader(bytes, view, 0, header);
-    putEncryptionTag(bytes, HEADER_BYTES);
-    bytes.set(payload.subarray(0, length), SEALED_PAYLOAD_OFFSET);
-    sealer.protection.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, length, sealer.next++);
-    finishFrame(bytes, view, 0, header.length);
-    const code = decodeFrame(bytes, view, 0, header.length, this.#info);
+    encodeHeader(bytes, view, at, header);
+    putEncryptionTag(bytes, at + HEADER_BYTES);
+    const payloadAt = at + SEALED_PAYLOAD_OFFSET;
+    bytes.set(payload.subarray(0, length), payloadAt);
+    sealer.protection.seal(bytes, view, at, payloadAt, length, sealer.next++);
+    finishFrame(bytes, view, at, header.length);
+    return header.length;
+  }
+
+  #receiveFrame(
+    bytes: Uint8Array,
+    view: DataView,
+    at: number,
+    length: number,
+    ecn: number,
+    peer: number,
+  ): ReceiveResult {
+    const code = decodeFrame(bytes, view, at, length, this.#info);
     require(code === FrameError.OK, () => `the frame is refused as ${FrameError[code]}`);
-    const ecn = random.chance(0.1) ? random.below(4) : 0;
-    const result = this.#connection.receiveFrame(
-      bytes,
-      view,
-      0,
-      this.#info,
-      this.#nowUs,
-      ecn,
-      peer,
-    );
-    const isExpected = result === ReceiveResult.OK || result === ReceiveResult.CLOSED ||
-      path !== 0 && result === ReceiveResult.UNKNOWN_PATH;
-    require(isExpected, () => `receiveFrame returned ${result} on path ${path}`);
+    return this.#connection.receiveFrame(bytes, view, at, this.#info, this.#nowUs, ecn, peer);
+  }
+
+  /** Frames of the bulk stream, some of them damaged or repeated, and the payload behind them. */
+  #deliverTrain(payload: Uint8Array, length: number): void {
+    const random = this.#random;
+    const [bytes, view] = [this.#train, this.#trainView];
+    const most = Math.max(length, f.DATA_HEAD_BYTES + 1 + random.below(1_200));
+    const step = SEALED_OVERHEAD + most + OVERLAY_BYTES;
+    const data = most - f.DATA_HEAD_BYTES;
+    if (random.chance(0.3)) this.#bulkSent = Math.max(0, this.#bulkSent - random.below(20_000));
+    if (random.chance(0.1)) this.#bulkSent = this.#bulkRead;
+    let at = 0;
+    for (let count = random.below(TRAIN_FRAMES_MAX); count > 0 && this.#bulk !== 0; count--) {
+      if (this.#bulkSent + data > this.#bulkLimit) break;
+      this.#seal(bytes, view, at, this.#bulkPayload(data), most, 0);
+      if (random.chance(0.02)) view.setUint8(at + SEALED_PAYLOAD_OFFSET + random.below(most), 1);
+      if (random.chance(0.5)) finishFrame(bytes, view, at, step - OVERLAY_BYTES);
+      if (random.chance(0.02) && at > 0) bytes.copyWithin(at, at - step, at);
+      this.#bulkSent += data;
+      at += step;
+    }
+    const last = this.#seal(bytes, view, at, payload, length, 0);
+    this.#receiveTrain(at + last, at === 0 ? 0 : step);
+  }
+
+  /** A packet of the next bytes of the bulk stream. */
+  #bulkPayload(length: number): Uint8Array {
+    const payload = new Uint8Array(f.DATA_HEAD_BYTES + length);
+    const view = new DataView(payload.buffer);
+    const from = f.appendDataHead(view, 0, this.#bulk, this.#bulkSent, length);
+    for (let i = 0; i < length; i++) payload[from + i] = bulkByte(this.#bulkSent + i);
+    return payload;
+  }
+
+  /** Takes in the train as an endpoint does (Endpoint.receiveBurst). */
+  #receiveTrain(length: number, segment: number): void {
+    const bytes = this.#train;
+    const connection = this.#connection;
+    const landing = this.#landing;
+    const ecn = this.#takeEcn();
+    const peer = this.#random.chance(0.03) ? this.#random.below(3) : 0;
+    const step = segment || length + OVERLAY_BYTES;
+    const frames = Math.ceil(length / step);
+    landing.begin(0, length, segment);
+    while (landing.next < frames) {
+      const next = landing.next;
+      const results = connection.openTrain(bytes, landing);
+      if (results < 0) return this.#receiveSingly(next, length, step, ecn, peer);
+      if (results === 0) {
+        landing.clear();
+        const again = connection.openTrain(bytes, landing);
+        require(again > 0, () => "a landing that was cleared has no room");
+        this.#takeResults(again, ecn, peer);
+      } else this.#takeResults(results, ecn, peer);
+    }
+  }
+
+  #takeResults(results: number, ecn: number, peer: number): void {
+    const landing = this.#landing;
+    for (let k = 0; k < results; k++) {
+      const kind = landing.kind(k);
+      if (kind === RunResult.FRAME) continue; // a damaged one, that its CRC gives away
+      const result = this.#connection.receiveResult(landing, k, this.#nowUs, ecn, peer);
+      const isExpected = kind === RunResult.FORGED
+        ? result === ReceiveResult.UNAUTHENTIC
+        : kind === RunResult.REPLAYED
+        ? result === ReceiveResult.REPLAYED
+        : result === ReceiveResult.OK || result === ReceiveResult.CLOSED;
+      require(isExpected, () => `receiveResult returned ${result} for a result of kind ${kind}`);
+    }
+  }
+
+  /** A connection that is not established takes frames only. */
+  #receiveSingly(next: number, length: number, step: number, ecn: number, peer: number): void {
+    for (let at = next * step; at < length; at += step) {
+      const frameBytes = Math.min(step - OVERLAY_BYTES, length - at);
+      const code = decodeFrame(this.#train, this.#trainView, at, frameBytes, this.#info);
+      if (code !== FrameError.OK) continue; // damaged
+      this.#receiveFrame(this.#train, this.#trainView, at, frameBytes, ecn, peer);
+    }
+  }
+
+  /** Reads the bulk stream, now or later; how many bytes. */
+  readBulk(): number {
+    const connection = this.#connection;
+    let count = 0;
+    if (this.#bulk === 0 || this.#random.chance(this.#isLazy ? 0.9 : 0.3)) return 0;
+    for (let part = connection.read(this.#bulk); part; part = connection.read(this.#bulk)) {
+      // A wild peer may have sent other bytes of it, or reset it.
+      for (let i = 0; i < part.length && this.wild === 0; i++) {
+        const expected = bulkByte(this.#bulkRead + i);
+        require(part[i] === expected, () => `byte ${this.#bulkRead + i} is ${part[i]}`);
+      }
+      this.#bulkRead += part.length;
+      count += part.length;
+    }
+    return count;
   }
 
   /** The application of the connection under test. */
@@ -394,6 +540,9 @@ class Victim {
       if (frame.type === f.PATH_CHALLENGE) {
         Object.assign(this.hints, { token: [frame.tokenHigh, frame.tokenLow] });
       }
+      if (frame.type === f.WINDOW_UPDATE && frame.stream === this.#bulk) {
+        this.#bulkLimit = Math.max(this.#bulkLimit, frame.limit);
+      }
       if (frame.type === f.PONG && frame.id === PROOF_PING) this.#wasPonged = true;
     }
   }
@@ -459,6 +608,11 @@ class Victim {
     require(this.#wasPonged || this.end !== "", () => "a PING was not answered");
     return this.#wasPonged;
   }
+}
+
+/** Byte of the bulk stream at an offset. */
+function bulkByte(offset: number): number {
+  return (offset ^ offset >> 8) & 0xff;
 }
 
 function ackOf(sent: RangeSet): f.AckSource {
