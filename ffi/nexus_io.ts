@@ -3,7 +3,7 @@ import { openIsal } from "./libisal.ts";
 import { builtFile, openLibrary } from "./locate.ts";
 
 /** NX_ABI_VERSION of the header that this file was written for. */
-export const NX_ABI_VERSION = 5;
+export const NX_ABI_VERSION = 6;
 
 /** Slots that one receive can use. */
 export const NX_RX_SLOTS_MAX = 16;
@@ -25,7 +25,7 @@ export const NxOpen = {
   REUSE_PORT: 1,
   NO_GSO: 2,
   NO_GRO: 4,
-  NO_TIMESTAMPS: 8,
+  TIMESTAMPS: 8,
   PMTU_DO: 16,
   CHECK_CRC: 32,
   TRAINS: 64,

@@ -2,6 +2,7 @@
 #ifndef NX_OVERLAY_H
 #define NX_OVERLAY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -15,14 +16,29 @@ enum nx_overlay_error {
 	NX_OVERLAY_OTHER_VNI,
 };
 
-/* Writes the eight bytes at `into`. */
-static inline void nx_overlay_write(uint8_t *into, uint32_t vni)
+/* All of an overlay of ours as one word in memory order: what is written, and what is compared. */
+static inline uint64_t nx_overlay_word(uint32_t vni)
 {
-	memset(into, 0, NX_OVERLAY_BYTES);
-	into[NX_OVERLAY_VERSION_FLAGS_AT] = NX_OVERLAY_VERSION << 4;
-	into[NX_OVERLAY_VNI_AT] = (uint8_t)(vni >> 16);
-	into[NX_OVERLAY_VNI_AT + 1] = (uint8_t)(vni >> 8);
-	into[NX_OVERLAY_VNI_AT + 2] = (uint8_t)vni;
+	uint8_t bytes[NX_OVERLAY_BYTES] = {0};
+	uint64_t word;
+	bytes[NX_OVERLAY_VERSION_FLAGS_AT] = NX_OVERLAY_VERSION << 4;
+	bytes[NX_OVERLAY_VNI_AT] = (uint8_t)(vni >> 16);
+	bytes[NX_OVERLAY_VNI_AT + 1] = (uint8_t)(vni >> 8);
+	bytes[NX_OVERLAY_VNI_AT + 2] = (uint8_t)vni;
+	memcpy(&word, bytes, sizeof word);
+	return word;
+}
+
+/* Writes the eight bytes at `into`. */
+static inline void nx_overlay_write(uint8_t *into, uint64_t word)
+{
+	memcpy(into, &word, sizeof word);
+}
+
+/* Whether the overlay at `datagram` is the very one that we would write. */
+static inline bool nx_overlay_is(const uint8_t *datagram, uint64_t word)
+{
+	return memcmp(datagram, &word, sizeof word) == 0;
 }
 
 /* Checks the overlay of a datagram of `length` bytes against the socket's VNI. */

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "nx_io.h"
 #include "overlay.h"
@@ -57,6 +59,7 @@ struct nx_port {
 	bool check_crc;
 	bool trains; /* received as one descriptor each */
 	int waker_fd; /* epoll of the waker, -1 none */
+	bool in_waker; /* registered there: costs each send and receive the waking of nobody */
 	uint32_t tag;
 	uint32_t bytes_length; /* of pool.bytes */
 	struct nx_pool pool;
@@ -64,6 +67,30 @@ struct nx_port {
 	uint64_t stats[NX_STATS];
 	struct nx_rx rx;
 };
+
+/*
+ * The system calls as they are: those of libc are points of cancellation, which costs two locked
+ * operations each where a process has threads.
+ */
+static inline long nx_sendmsg(int fd, const struct msghdr *header)
+{
+	return syscall(SYS_sendmsg, fd, header, MSG_DONTWAIT);
+}
+
+static inline long nx_sendmmsg(int fd, struct mmsghdr *headers, unsigned count)
+{
+	return syscall(SYS_sendmmsg, fd, headers, count, MSG_DONTWAIT);
+}
+
+static inline long nx_recvmsg(int fd, struct msghdr *header)
+{
+	return syscall(SYS_recvmsg, fd, header, MSG_DONTWAIT);
+}
+
+static inline long nx_recvmmsg(int fd, struct mmsghdr *headers, unsigned count)
+{
+	return syscall(SYS_recvmmsg, fd, headers, count, MSG_DONTWAIT, NULL);
+}
 
 /* udp_open.c: opens and binds; 0 or a negative errno. */
 int nx_udp_open(struct nx_port *port, const struct nx_open_options *options);

@@ -33,18 +33,9 @@ static void free_port(struct nx_port *port)
 	nx_udp_rx_close(port);
 	nx_peers_close(&port->peers);
 	/* A child process that was just forked may share the socket: closing alone would leave it armed. */
-	if (port->waker_fd >= 0) epoll_ctl(port->waker_fd, EPOLL_CTL_DEL, port->fd, NULL);
+	if (port->in_waker) epoll_ctl(port->waker_fd, EPOLL_CTL_DEL, port->fd, NULL);
 	if (port->fd >= 0) close(port->fd);
 	free(port);
-}
-
-static int join_waker(struct nx_port *port, int32_t waker)
-{
-	if (waker < 0) return 0;
-	port->waker_fd = nx_waker_fd(waker);
-	if (port->waker_fd < 0) return -EBADF;
-	struct epoll_event nothing = {.events = EPOLLONESHOT, .data.u32 = port->tag};
-	return epoll_ctl(port->waker_fd, EPOLL_CTL_ADD, port->fd, &nothing) < 0 ? -errno : 0;
 }
 
 int32_t nx_open(const struct nx_open_options *options, uint8_t *bytes, uint32_t bytes_length)
@@ -75,7 +66,8 @@ int32_t nx_open(const struct nx_open_options *options, uint8_t *bytes, uint32_t 
 				  options->peers_known_max);
 	if (error == 0) error = nx_udp_rx_open(port);
 	if (error == 0) error = nx_udp_open(port, options);
-	if (error == 0) error = join_waker(port, options->waker);
+	if (options->waker >= 0) port->waker_fd = nx_waker_fd(options->waker);
+	if (error == 0 && options->waker >= 0 && port->waker_fd < 0) error = -EBADF;
 	int32_t handle = error < 0 ? error : nx_handle_add(&ports, port);
 	if (handle < 0) free_port(port);
 	return handle;
@@ -172,10 +164,14 @@ int32_t nx_arm(int32_t handle, uint32_t events)
 {
 	struct nx_port *port = nx_handle_get(&ports, handle);
 	if (port == NULL || port->waker_fd < 0) return -EBADF;
+	int operation = events == 0 ? EPOLL_CTL_DEL : port->in_waker ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	if (events == 0 && !port->in_waker) return 0;
 	struct epoll_event event = {.events = EPOLLONESHOT, .data.u32 = port->tag};
 	if (events & NX_WAIT_READ) event.events |= EPOLLIN;
 	if (events & NX_WAIT_WRITE) event.events |= EPOLLOUT;
-	return epoll_ctl(port->waker_fd, EPOLL_CTL_MOD, port->fd, &event) < 0 ? -errno : 0;
+	if (epoll_ctl(port->waker_fd, operation, port->fd, &event) < 0) return -errno;
+	port->in_waker = events != 0;
+	return 0;
 }
 
 int32_t nx_stats(int32_t handle, double *into, uint32_t count)

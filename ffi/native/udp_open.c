@@ -24,7 +24,7 @@ static void set_optional(struct nx_port *port, const struct nx_open_options *opt
 			set(fd, SOL_SOCKET, SO_SNDBUF, bytes);
 	}
 	set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-	if (!(options->flags & NX_OPEN_NO_TIMESTAMPS)) set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+	if (options->flags & NX_OPEN_TIMESTAMPS) set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
 	/*
 	 * A train must fit a slot. The kernel joins datagrams of one source and length without a look
 	 * inside and steers what came of it by its first one; in a group that would bring frames to

@@ -108,8 +108,8 @@ static void accept_message(struct nx_port *port, struct mmsghdr *received,
 /* recvmmsg, which for one message costs more than recvmsg. */
 static int receive_messages(int fd, struct mmsghdr *headers, unsigned wanted)
 {
-	if (wanted > 1) return recvmmsg(fd, headers, wanted, MSG_DONTWAIT, NULL);
-	ssize_t got = recvmsg(fd, &headers->msg_hdr, MSG_DONTWAIT);
+	if (wanted > 1) return (int)nx_recvmmsg(fd, headers, wanted);
+	long got = nx_recvmsg(fd, &headers->msg_hdr);
 	if (got < 0) return -1;
 	headers->msg_len = (unsigned)got;
 	return 1;
@@ -179,20 +179,24 @@ static bool check_segment(struct nx_port *port, const uint8_t *datagram, uint32_
 	return false;
 }
 
-/* Whether all frames of a message are good, so that they can be told of as one train. */
+/*
+ * Whether all frames of a message are good, so that they can be told of as one train. One with
+ * reserved bits set in an overlay is looked at frame by frame.
+ */
 static bool is_good_train(const struct nx_port *port, const struct nx_rx_message *message,
 			  const uint8_t *begin)
 {
-	uint32_t segment = message->segment, at = 0;
-	if (segment >= message->length || segment - NX_OVERLAY_BYTES > port->frame_bytes_max)
+	uint32_t segment = message->segment, last = 0;
+	uint64_t overlay = nx_overlay_word(port->vni);
+	if (segment >= message->length || segment < NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN ||
+	    segment - NX_OVERLAY_BYTES > port->frame_bytes_max)
 		return false;
-	for (; at < message->length; at += segment) {
-		uint32_t rest = message->length - at;
-		if (nx_overlay_check(begin + at, rest < segment ? rest : segment, port->vni) !=
-		    NX_OVERLAY_OK)
-			return false;
+	for (uint32_t at = 0; at < message->length; at += segment) {
+		last = at;
+		if (message->length - at < NX_OVERLAY_BYTES ||
+		    !nx_overlay_is(begin + at, overlay)) return false;
 	}
-	return true;
+	return message->length - last >= NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN;
 }
 
 /* One descriptor for the whole message. */

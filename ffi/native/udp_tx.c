@@ -162,6 +162,7 @@ static void add_message(struct nx_port *port, struct nx_burst *burst, struct pla
 			const struct run *run, const struct nx_address *to, socklen_t name_length)
 {
 	uint32_t m = plan->message_count++;
+	uint64_t overlay = nx_overlay_word(port->vni);
 	struct msghdr *header = &plan->messages[m].msg_hdr;
 	*header = (struct msghdr){
 		.msg_name = &plan->names[m],
@@ -173,7 +174,7 @@ static void add_message(struct nx_port *port, struct nx_burst *burst, struct pla
 		uint8_t *datagram = port->pool.bytes + burst->offset[i] - NX_OVERLAY_BYTES;
 		uint32_t bytes = datagram_bytes(burst, i), segment = segment_bytes(burst, i);
 		for (uint32_t at = 0; at < bytes; at += segment)
-			nx_overlay_write(datagram + at, port->vni);
+			nx_overlay_write(datagram + at, overlay);
 		plan->iov[i] = (struct iovec){datagram, bytes};
 	}
 	if (contiguous(plan, run)) {
@@ -251,8 +252,8 @@ static void send_one(struct nx_port *port, const struct msghdr *train, uint32_t 
 	struct nx_address to;
 	nx_address_from(train->msg_name, &to);
 	add_ecn(port, &to, &header, &control, ecn);
-	ssize_t sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
-	if (sent < 0 && about_earlier_frame(errno)) sent = sendmsg(port->fd, &header, MSG_DONTWAIT);
+	long sent = nx_sendmsg(port->fd, &header);
+	if (sent < 0 && about_earlier_frame(errno)) sent = nx_sendmsg(port->fd, &header);
 	if (sent < 0) {
 		port->stats[NX_TX_ERRORS]++;
 		return;
@@ -290,8 +291,8 @@ static void send_refused(struct nx_port *port, struct nx_burst *burst, const str
 /* sendmmsg, which for one message costs more than sendmsg. */
 static int send_messages(int fd, struct mmsghdr *messages, unsigned count)
 {
-	if (count > 1) return sendmmsg(fd, messages, count, MSG_DONTWAIT);
-	return sendmsg(fd, &messages->msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
+	if (count > 1) return (int)nx_sendmmsg(fd, messages, count);
+	return nx_sendmsg(fd, &messages->msg_hdr) < 0 ? -1 : 1;
 }
 
 /* Sends the messages of the plan; runs gone through. Fewer than all: the socket is full. */

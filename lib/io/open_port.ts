@@ -26,6 +26,8 @@ export interface BestPortOptions {
    * loop: 0 for a program whose loop has other work, such as HTTP.
    */
   readonly spinUsMax?: number;
+  /** Have the kernel say when each message came (NL-F-009); only the native port can. */
+  readonly timestamps?: boolean;
 }
 
 /** A port and why it is this one, for the log. */
@@ -69,7 +71,7 @@ export async function openBestPort(asked: BestPortOptions): Promise<BestPort> {
   return {
     port: await openUdpNativePort({ ...options, trains: true }),
     kind: "udp-native",
-    reason: "the native library is there: segmentation offload, ECN, receive times",
+    reason: "the native library is there: trains by segmentation offload, ECN",
   };
 }
 

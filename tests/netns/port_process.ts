@@ -72,7 +72,7 @@ async function obey(command: Command): Promise<unknown> {
   if (command.do === "open") {
     const { kind, listen, vni } = command;
     const pool = new Pool({ slotBytes: SLOT_BYTES.jumbo, slots: 256 });
-    const { port } = await openBestPort({ kind, listen, vni, pool });
+    const { port } = await openBestPort({ kind, listen, vni, pool, timestamps: true });
     ports.set(command.id, port);
     return port.localAddress;
   }

@@ -38,7 +38,7 @@ static void make_message(struct mmsghdr *message)
 	for (uint32_t at = 0; at < length; at += segment) {
 		uint8_t overlay[NX_OVERLAY_BYTES];
 		uint32_t rest = length - at < sizeof overlay ? length - at : sizeof overlay;
-		nx_overlay_write(overlay, kind & 2 ? VNI : VNI + at % 2);
+		nx_overlay_write(overlay, nx_overlay_word(kind & 2 ? VNI : VNI + at % 2));
 		memcpy(bytes + at, overlay, rest);
 	}
 	for (uint32_t at = 0; at < head && input_length > 0; at++) {

@@ -396,6 +396,13 @@ static void test_waker(void)
 	CHECK(waited(10));
 	CHECK(nx_arm(b.port, NX_WAIT_READ | NX_WAIT_WRITE) == 0);
 	CHECK(waited(10));
+	/* Out, still out, and in again. */
+	CHECK(nx_arm(b.port, NX_WAIT_READ) == 0);
+	CHECK(waited(10));
+	CHECK(nx_arm(b.port, 0) == 0);
+	CHECK(nx_arm(b.port, 0) == 0);
+	CHECK(nx_arm(b.port, NX_WAIT_READ) == 0);
+	CHECK(waited(10));
 	CHECK(nx_arm(a.port, NX_WAIT_READ) == -EBADF);
 	close_end(&a);
 	close_end(&b);
