@@ -5,6 +5,7 @@ import { randomFill, systemClock } from "../../lib/io/clock.ts";
 import { nodeEngine } from "../../lib/io/crypto.ts";
 import { chooseEngine } from "../../lib/io/native_records.ts";
 import { openBestPort } from "../../lib/io/open_port.ts";
+import type { Port } from "../../lib/l1_link/mod.ts";
 import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { CertificateAuthority, createCsr, Identity } from "../../lib/l4_trust/mod.ts";
 import { type Channel, Driver, type Session } from "../../lib/sdk/mod.ts";
@@ -30,7 +31,10 @@ function firstWrong(bytes: Uint8Array, stream: number, from: number): number {
   return -1;
 }
 
-async function drivers(onSession: (session: Session) => void): Promise<[Driver, Driver]> {
+async function drivers(
+  onSession: (session: Session) => void,
+  wrap: (port: Port) => Port = (port) => port,
+): Promise<[Driver, Driver]> {
   const unixS = Math.floor(systemClock.unixMs() / 1000);
   const authority = CertificateAuthority.root(
     Identity.generate(randomFill, nodeEngine),
@@ -44,7 +48,7 @@ async function drivers(onSession: (session: Session) => void): Promise<[Driver, 
     const { port } = await openBestPort({ kind: "udp-native", listen, vni: VNI });
     const { engine, blocks } = chooseEngine();
     return new Driver({
-      port,
+      port: wrap(port),
       clock: systemClock,
       random: randomFill,
       engine,
@@ -135,6 +139,77 @@ for (
       const { frameBytes } = session.connection!.stats();
       assert.equal(frameBytes, client.port.frameBytesMax, "the loopback's own MTU was found");
       await Promise.all([client.close(), server.close()]);
+    },
+  );
+}
+
+for (
+  const { what, neverSleeps, timersWanted, answersWanted } of [
+    { what: "timers and HTTP", neverSleeps: false, timersWanted: 10, answersWanted: 2 },
+    // An HTTP request takes a hundred turns of the event loop, which is too long for a test here.
+    {
+      what: "timers, on ports that never sleep,",
+      neverSleeps: true,
+      timersWanted: 10,
+      answersWanted: 0,
+    },
+  ]
+) {
+  testNeeding(
+    [NATIVE_LIBRARY],
+    `driver: ${what} get their turn while a transfer fills the loop`,
+    async () => {
+      /** Far more than the loop carries until then; it ends the test where nobody gets a turn. */
+      const bytesMax = 1_000_000_000;
+      const http = Deno.serve(
+        { port: 0, hostname: "127.0.0.1", onListen() {} },
+        () => new Response(),
+      );
+      // A port that has frames all the time never sleeps; so does this one, until the transfer is over.
+      let isOver = false;
+      const busy = (port: Port) =>
+        new Proxy(port, {
+          get(_, name) {
+            if (name === "wait" && neverSleeps && !isOver) return () => Promise.resolve();
+            const value = Reflect.get(port, name);
+            return typeof value === "function" ? value.bind(port) : value;
+          },
+        });
+      let answers = 0;
+      const askOnce = async () => {
+        await (await fetch(`http://127.0.0.1:${http.addr.port}/`)).body?.cancel();
+        answers++;
+      };
+      const ask = async () => {
+        while (!isOver) await askOnce();
+      };
+      await askOnce(); // the first one makes a client and a socket
+      let timers = 0;
+      const timer = setInterval(() => timers++, 1);
+      const [client, server] = await drivers((session) => {
+        session.onChannel = async (channel) => {
+          while (await channel.receiveBytes() !== undefined);
+          channel.finish();
+        };
+      }, busy);
+      const session = await client.dial(server.port.localAddress);
+      const channel = session.open(MODE_RELIABLE_ORDERED);
+      const piece = new Uint8Array(100_000);
+      const asking = ask();
+      let sent = 0;
+      for (timers = answers = 0; timers < timersWanted || answers < answersWanted;) {
+        if (sent >= bytesMax) break;
+        await channel.sendBytes(piece);
+        sent += piece.length;
+      }
+      const seen = { timers, answers, sent };
+      isOver = true;
+      clearInterval(timer);
+      await asking;
+      channel.finish();
+      assert.equal(await channel.receiveBytes(), undefined);
+      await Promise.all([client.close(), server.close(), http.shutdown()]);
+      assert(seen.sent > piece.length && seen.sent < bytesMax, JSON.stringify(seen));
     },
   );
 }
