@@ -21,7 +21,10 @@ const WORKERS_MAX = 256;
 
 /** How to open a group. */
 export interface WorkerGroupOptions<Setup> {
-  /** Runs in each worker and calls `serveInGroup` (worker_member.ts). */
+  /**
+   * Runs in each worker and calls `serveInGroup` (worker_member.ts). `deno compile` embeds it only
+   * when `--include` names it, as the module graph does not.
+   */
   readonly module: URL;
   /** A copy goes to each worker: identity seed, certificates, whatever it needs. */
   readonly setup: Setup;
