@@ -49,6 +49,12 @@ static uint8_t *slot_datagram(const struct nx_port *port, int32_t slot)
 	return port->pool.bytes + nx_frame_offset(&port->pool, slot) - NX_OVERLAY_BYTES;
 }
 
+/* Bytes of the longest message that a slot takes. */
+static uint32_t slot_room(const struct nx_port *port)
+{
+	return port->pool.slot_bytes - NX_HEADROOM_BYTES + NX_OVERLAY_BYTES;
+}
+
 /* The next slot that was offered, or -1. */
 static int32_t take_slot(struct nx_rx *rx)
 {
@@ -123,7 +129,6 @@ static int receive(struct nx_port *port, unsigned wanted)
 	struct iovec iov[NX_RX_MESSAGES];
 	struct sockaddr_storage sources[NX_RX_MESSAGES];
 	union control controls[NX_RX_MESSAGES];
-	size_t slot_room = port->pool.slot_bytes - NX_HEADROOM_BYTES + NX_OVERLAY_BYTES;
 
 	for (unsigned i = 0; i < wanted; i++) {
 		struct nx_rx_message *message = &rx->messages[i];
@@ -131,7 +136,7 @@ static int receive(struct nx_port *port, unsigned wanted)
 		/* Without a slot it is read to be counted and dropped. */
 		iov[i] = message->slot < 0
 				 ? (struct iovec){message->stage, NX_STAGE_BYTES}
-				 : (struct iovec){slot_datagram(port, message->slot), slot_room};
+				 : (struct iovec){slot_datagram(port, message->slot), slot_room(port)};
 		headers[i].msg_hdr = (struct msghdr){
 			.msg_name = &sources[i],
 			.msg_namelen = sizeof sources[i],
@@ -278,12 +283,13 @@ static void put_off_rest(struct nx_port *port)
 
 /*
  * Brings a message that was put off into a slot of this receive. False: it has to wait for the next
- * one; without any slots at all it is delivered as it is, which drops it.
+ * one; without any slots at all, or longer than one because it was read when there were none, it is
+ * delivered as it is, which drops it.
  */
 static bool take_up(struct nx_port *port, struct nx_rx_message *message)
 {
 	struct nx_rx *rx = &port->rx;
-	if (message->slot >= 0 || rx->offered == 0) return true;
+	if (message->slot >= 0 || rx->offered == 0 || message->length > slot_room(port)) return true;
 	message->slot = take_slot(rx);
 	if (message->slot < 0) return false;
 	memcpy(slot_datagram(port, message->slot), message->stage, message->length);

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../aead.h"
 #include "../port.h"
@@ -238,6 +239,36 @@ static void test_loopback(void)
 	CHECK(nx_wait(a.port, NX_WAIT_WRITE, 100) == NX_WAIT_WRITE);
 	close_end(&a);
 	close_end(&b);
+}
+
+/*
+ * A long datagram read while there was no slot: the last one of a burst that reads all it may, 4
+ * datagrams and 7 times 16, waits for the next burst and is longer than the slot it is offered.
+ */
+static void test_long_without_slot(void)
+{
+	static const uint8_t datagram[40000];
+	const double count = 4 + 7 * 16;
+	struct end end;
+	open_end(&end, 2048, NX_RX_SLOTS_MAX, -1);
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)end.udp_port)};
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(fd >= 0);
+	for (double i = 1; i <= count; i++) {
+		size_t length = i < count ? 1 : sizeof datagram;
+		CHECK(sendto(fd, datagram, length, 0, (struct sockaddr *)&to, sizeof to) ==
+		      (ssize_t)length);
+	}
+	close(fd);
+	struct nx_burst burst;
+	int32_t slots[NX_RX_SLOTS_MAX];
+	double stats[NX_STATS];
+	for (int32_t i = 0; i < NX_RX_SLOTS_MAX; i++) slots[i] = i;
+	CHECK(nx_rx_burst(end.port, &burst, slots, 0, 0) == 0);
+	CHECK(nx_rx_burst(end.port, &burst, slots, NX_RX_SLOTS_MAX, 0) == 0);
+	CHECK(nx_stats(end.port, stats, NX_STATS) == NX_STATS && stats[NX_RX_MALFORMED] == count);
+	close_end(&end);
 }
 
 /* Ports of one address, steered. */
@@ -506,6 +537,7 @@ int main(void)
 	test_peers();
 	test_addresses();
 	test_loopback();
+	test_long_without_slot();
 	test_steering();
 	test_waker();
 	test_refusals();
