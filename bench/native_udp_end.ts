@@ -19,6 +19,7 @@ const PAYLOAD_BYTES = 64;
 const START_MS_MAX = 10_000;
 /** Not measured: until the compiler is done. The raw loop has nothing to warm up. */
 const WARM_UP_MS = 300;
+const WARM_UP_PINGS = 10_000;
 // Flow control as in ffi/native/bench/raw_loop.c: a credit for each so many bytes, a window ahead.
 const CREDIT_BYTES = 256 * 1024;
 const WINDOW_BYTES = 2 * 1024 * 1024;
@@ -175,7 +176,7 @@ async function ping(to: number, spinUs: number, count: number): Promise<void> {
   const frame = buildFrame({}, [], new Uint8Array(PAYLOAD_BYTES));
   const burst = new Burst();
   const times: number[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = -WARM_UP_PINGS; i < count; i++) {
     const begin = performance.now();
     const slot = port.pool.alloc();
     port.pool.bytes.set(frame, port.pool.frameOffsetOf(slot));
@@ -184,7 +185,7 @@ async function ping(to: number, spinUs: number, count: number): Promise<void> {
     port.txBurst(burst);
     do await port.wait(1_000_000); while (port.rxBurst(burst) === 0);
     port.pool.commit(burst.slot, burst.count, 0);
-    times.push(performance.now() - begin);
+    if (i >= 0) times.push(performance.now() - begin);
   }
   console.log(Math.round(1e6 * median(times)));
 }
@@ -207,11 +208,11 @@ async function tcpPing(to: number, count: number): Promise<void> {
   connection.setNoDelay(true);
   const buffer = new Uint8Array(PAYLOAD_BYTES);
   const times: number[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = -WARM_UP_PINGS; i < count; i++) {
     const begin = performance.now();
     await connection.write(buffer);
     for (let got = 0; got < PAYLOAD_BYTES;) got += await connection.read(buffer) ?? PAYLOAD_BYTES;
-    times.push(performance.now() - begin);
+    if (i >= 0) times.push(performance.now() - begin);
   }
   console.log(Math.round(1e6 * median(times)));
 }
