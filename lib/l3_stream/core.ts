@@ -23,7 +23,13 @@ import {
 import type { ConnectionEvent } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { portableErasureCodec } from "./fec/erasure_codec.ts";
-import { CONNECTION_FACTOR, ReceiveCredit, SendBudget, SendCredit } from "./flow.ts";
+import {
+  CONNECTION_FACTOR,
+  ReceiveCredit,
+  SendBudget,
+  SendCredit,
+  usefulBufferBytes,
+} from "./flow.ts";
 import { Frame, MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "./frames/frame.ts";
 import { decodePhrase, encodePhrase } from "./frames/close.ts";
 import { ExtraPaths } from "./extra_paths.ts";
@@ -411,11 +417,13 @@ export class ConnectionCore {
     for (const stream of this.shortOfMemory) this.tellWritable(stream);
   }
 
-  /** Send buffers follow what congestion control lets out. */
+  /** Send buffers follow what congestion control lets out and the paths can hold. */
   fitSendBuffers(): void {
     let bytes = 0;
-    for (const path of this.paths) bytes += path.recovery.congestion.windowBytes;
-    this.budget.windowBytes = bytes;
+    for (const { recovery } of this.paths) {
+      bytes += usefulBufferBytes(recovery.congestion.windowBytes, recovery.rtt.minUs);
+    }
+    this.budget.usefulBytes = bytes;
   }
 
   // ---- credit -----------------------------------------------------------------------------

@@ -107,6 +107,22 @@ export class ReceiveCredit {
  */
 const SEND_BUFFER_WINDOWS = 3;
 /**
+ * On a short path time goes by in the ends: enough for either to work on a few trains while others
+ * are on their way. More only fills the caches. Without this bound a path that never loses anything,
+ * such as loopback, would let window and buffer grow to their maximum.
+ */
+const SHORT_PATH_BYTES = 2_621_440;
+/** Bytes in a microsecond of the fastest path that one connection can fill, 80 Gbit/s. */
+const FASTEST_BYTES_PER_US = 10_000;
+
+/** Bytes of send buffer that a path with such a congestion window and least round trip can use. */
+export function usefulBufferBytes(windowBytes: number, minRttUs: number): number {
+  return Math.min(
+    SEND_BUFFER_WINDOWS * windowBytes,
+    SHORT_PATH_BYTES + FASTEST_BYTES_PER_US * minRttUs,
+  );
+}
+/**
  * All streams together hold no more than so many alone would: enough that a few which nobody reads
  * do not limit the others, and the more streams are busy, the less each of them needs.
  */
@@ -121,8 +137,8 @@ const LEAST_BYTES = BLOCK_BYTES;
 export class SendBudget {
   /** Bytes in all send buffers. */
   used = 0;
-  /** What may be in flight now, by congestion control. */
-  windowBytes = 0;
+  /** What the paths can use (usefulBufferBytes). */
+  usefulBytes = 0;
 
   readonly #streamMin: number;
   readonly #streamMax: number;
@@ -176,7 +192,7 @@ export class SendBudget {
   /** Most bytes that one stream may hold now if it is alone. */
   get streamLimit(): number {
     // Congestion windows may have fractions.
-    const wanted = Math.max(this.#streamMin, Math.floor(SEND_BUFFER_WINDOWS * this.windowBytes));
+    const wanted = Math.max(this.#streamMin, Math.floor(this.usefulBytes));
     return Math.min(wanted, this.#streamMax, Math.ceil(this.#totalMax / 2));
   }
   /** What the connection has left; below 0 when streams have nothing but their least. */

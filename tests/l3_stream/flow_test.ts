@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MODE_RELIABLE_ORDERED, MODE_RELIABLE_UNORDERED } from "../../lib/l3_stream/mod.ts";
-import { ReceiveCredit, SendBudget } from "../../lib/l3_stream/flow.ts";
+import { ReceiveCredit, SendBudget, usefulBufferBytes } from "../../lib/l3_stream/flow.ts";
 import { drain, establishedPair, pattern, readAll, ScriptedPeer, wire } from "./harness.ts";
 
 const KIB = 1_024;
@@ -153,20 +153,35 @@ const BUFFERS = {
   sendBufferTotalBytes: 12 * MIB,
 };
 
-Deno.test("NS-RO-004: a send buffer holds three times what may be in flight, within its bounds", () => {
+Deno.test("NS-RO-004: a send buffer holds three times what may be in flight", () => {
+  assert.equal(usefulBufferBytes(MIB, 50_000), 3 * MIB);
+  assert.equal(usefulBufferBytes(100 * MIB, 50_000), 300 * MIB);
+  assert.equal(usefulBufferBytes(100 * MIB, Infinity), 300 * MIB, "no round trip was measured yet");
+});
+
+Deno.test("NS-RO-004: on a short path a send buffer follows what it can hold, not the window", () => {
+  const loopback = usefulBufferBytes(100 * MIB, 30);
+  assert.ok(loopback < 3 * MIB, `${loopback}`);
+  assert.equal(usefulBufferBytes(MIB / 4, 30), 3 * MIB / 4, "a small window is the lesser bound");
+  // 25 Gbit/s over 1 ms, 40 Gbit/s over 0.5 ms: three times what is on the way.
+  assert.ok(usefulBufferBytes(100 * MIB, 1_000) > 3 * 25e9 / 8 * 1e-3);
+  assert.ok(usefulBufferBytes(100 * MIB, 500) > 3 * 40e9 / 8 * 0.5e-3);
+});
+
+Deno.test("NS-RO-004: a send buffer stays within its bounds", () => {
   const budget = new SendBudget(BUFFERS);
   assert.equal(budget.streamLimit, 64 * KIB);
-  budget.windowBytes = MIB;
+  budget.usefulBytes = 3 * MIB;
   assert.equal(budget.streamLimit, 3 * MIB);
-  budget.windowBytes = 100 * MIB;
+  budget.usefulBytes = 300 * MIB;
   assert.equal(budget.streamLimit, 4 * MIB);
-  budget.windowBytes = MIB + 0.7;
+  budget.usefulBytes = 3 * MIB + 2.1;
   assert.equal(budget.streamLimit, 3 * MIB + 2, "whole bytes");
 });
 
 Deno.test("NS-RO-005: streams whose peer does not read leave send buffer to others", () => {
   const budget = new SendBudget(BUFFERS);
-  budget.windowBytes = 100 * MIB;
+  budget.usefulBytes = 100 * MIB;
   for (let streams = 1; streams <= 10; streams++) {
     // One more stream fills its buffer and stays full.
     for (let held = 0; budget.room(held) > 0;) {
@@ -195,12 +210,12 @@ function fillAll(budget: SendBudget, streams: number): number[] {
 
 Deno.test("NS-RO-005: busy streams share what the path needs, not all memory", () => {
   const budget = new SendBudget({ ...BUFFERS, sendBufferTotalBytes: 1_024 * MIB });
-  budget.windowBytes = 500 * KIB;
+  budget.usefulBytes = 1_500 * KIB;
   const held = fillAll(budget, 60);
   const total = sum(held);
   assert.equal(total, budget.used);
-  // Three windows for each of eight streams that would be alone.
-  assert.ok(total > 20 * budget.windowBytes && total <= 24 * budget.windowBytes, `${total}`);
+  // What eight streams would hold that are alone.
+  assert.ok(total > 6.7 * budget.usefulBytes && total <= 8 * budget.usefulBytes, `${total}`);
   const [least, most] = [Math.min(...held), Math.max(...held)];
   assert.ok(least > 0.9 * most, `${least} and ${most}`);
 });
@@ -208,7 +223,7 @@ Deno.test("NS-RO-005: busy streams share what the path needs, not all memory", (
 Deno.test("NS-RO-005: a writer hears of a quarter of its share, however many share", () => {
   for (const streams of [1, 8, 60]) {
     const budget = new SendBudget({ ...BUFFERS, sendBufferTotalBytes: 1_024 * MIB });
-    budget.windowBytes = 500 * KIB;
+    budget.usefulBytes = 1_500 * KIB;
     const [held] = fillAll(budget, streams);
     const refill = budget.refill(held);
     assert.equal(refill, Math.ceil(held / 4));
@@ -220,9 +235,9 @@ Deno.test("NS-RO-005: a writer hears of a quarter of its share, however many sha
 
 Deno.test("NS-RO-005: a fresh stream gets its first buffer whatever the path has become", () => {
   const budget = new SendBudget(BUFFERS);
-  budget.windowBytes = 300 * KIB;
+  budget.usefulBytes = 900 * KIB;
   fillAll(budget, 60);
-  budget.windowBytes = 10 * KIB;
+  budget.usefulBytes = 30 * KIB;
   assert.ok(budget.used > 8 * budget.streamLimit, "shared memory is overdrawn");
   assert.equal(budget.room(0), 64 * KIB);
   assert.equal(budget.room(60 * KIB), 4 * KIB);
