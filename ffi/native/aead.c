@@ -105,8 +105,15 @@ int32_t nx_aead_seal(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 {
 	struct nx_key *key = nx_key_find(handle);
 	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {nonce,	aad,	aad_length,    bytes + from,
-					  bytes + from, length, bytes + tag_at};
+	struct nx_aead_message message = {
+		.nonce = nonce,
+		.aad = aad,
+		.aad_length = aad_length,
+		.from = bytes + from,
+		.text = bytes + from,
+		.length = length,
+		.tag = bytes + tag_at,
+	};
 	return nx_key_seal(key, &message) ? 1 : -EIO;
 }
 
@@ -115,7 +122,14 @@ int32_t nx_aead_open(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 {
 	struct nx_key *key = nx_key_find(handle);
 	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {nonce,	aad,	aad_length,    bytes + from,
-					  bytes + from, length, bytes + tag_at};
+	struct nx_aead_message message = {
+		.nonce = nonce,
+		.aad = aad,
+		.aad_length = aad_length,
+		.from = bytes + from,
+		.text = bytes + from,
+		.length = length,
+		.tag = bytes + tag_at,
+	};
 	return nx_key_open_text(key, &message) ? 1 : 0;
 }

@@ -9,6 +9,12 @@
 
 #define NX_KEY_BYTES 32u
 
+/* Bytes to seal, wherever they are. */
+struct nx_piece {
+	const uint8_t *from;
+	uint32_t length;
+};
+
 /* One message: everything a backend needs besides the key. */
 struct nx_aead_message {
 	const uint8_t *nonce; /* 12 bytes */
@@ -18,6 +24,9 @@ struct nx_aead_message {
 	uint8_t *text;       /* where the result goes */
 	uint32_t length;
 	uint8_t *tag; /* 16 bytes: written when sealing, read when opening */
+	/* Sealing: what is sealed, one behind the other, `length` bytes in all. None: `from`. */
+	const struct nx_piece *pieces;
+	uint32_t piece_count;
 };
 
 /* A library that has both suites. */

@@ -43,21 +43,41 @@ static void wipe(void *schedule)
 	free(schedule);
 }
 
+static void seal_gcm(const struct gcm_key_data *key, const struct nx_aead_message *m)
+{
+	struct gcm_context_data context;
+	if (m->piece_count == 0) {
+		IMB_AES256_GCM_ENC(manager, key, &context, m->text, m->from, m->length, m->nonce, m->aad,
+				   m->aad_length, m->tag, NX_TAG_BYTES);
+		return;
+	}
+	uint8_t *text = m->text;
+	IMB_AES256_GCM_INIT(manager, key, &context, m->nonce, m->aad, m->aad_length);
+	for (uint32_t i = 0; i < m->piece_count; text += m->pieces[i++].length)
+		IMB_AES256_GCM_ENC_UPDATE(manager, key, &context, text, m->pieces[i].from,
+					  m->pieces[i].length);
+	IMB_AES256_GCM_ENC_FINALIZE(manager, key, &context, m->tag, NX_TAG_BYTES);
+}
+
+static void seal_chacha(const uint8_t *key, const struct nx_aead_message *m)
+{
+	struct chacha20_poly1305_context_data context;
+	const struct nx_piece whole = {m->from, m->length};
+	const struct nx_piece *pieces = m->piece_count == 0 ? &whole : m->pieces;
+	uint32_t count = m->piece_count == 0 ? 1 : m->piece_count;
+	uint8_t *text = m->text;
+	IMB_CHACHA20_POLY1305_INIT(manager, key, &context, m->nonce, m->aad, m->aad_length);
+	for (uint32_t i = 0; i < count; text += pieces[i++].length)
+		IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, key, &context, text, pieces[i].from,
+						 pieces[i].length);
+	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &context, m->tag, NX_TAG_BYTES);
+}
+
 static bool seal(void *key, uint32_t suite, const struct nx_aead_message *m)
 {
-	union schedule *schedule = key;
-	if (suite == NX_SUITE_AES_256_GCM) {
-		struct gcm_context_data context;
-		IMB_AES256_GCM_ENC(manager, &schedule->gcm, &context, m->text, m->from, m->length,
-				   m->nonce, m->aad, m->aad_length, m->tag, NX_TAG_BYTES);
-		return true;
-	}
-	struct chacha20_poly1305_context_data context;
-	IMB_CHACHA20_POLY1305_INIT(manager, schedule->chacha, &context, m->nonce, m->aad,
-				   m->aad_length);
-	IMB_CHACHA20_POLY1305_ENC_UPDATE(manager, schedule->chacha, &context, m->text, m->from,
-					 m->length);
-	IMB_CHACHA20_POLY1305_ENC_FINALIZE(manager, &context, m->tag, NX_TAG_BYTES);
+	const union schedule *schedule = key;
+	if (suite == NX_SUITE_AES_256_GCM) seal_gcm(&schedule->gcm, m);
+	else seal_chacha(schedule->chacha, m);
 	return true;
 }
 

@@ -45,6 +45,10 @@ static uint32_t frame_crc(const struct associated *associated, const uint8_t *fr
 
 /* ---- sealing ------------------------------------------------------------------------------ */
 
+/* Data of a frame from which on it is sealed from where it lies. */
+#define GATHERED_BYTES_MIN 8192u
+#define GATHERED_MAX 16u
+
 /* Source memory in pieces, read from front to back. */
 struct source {
 	const double *addresses;
@@ -52,21 +56,55 @@ struct source {
 	uint32_t pieces, at; /* at: bytes of the first piece that are read */
 };
 
+/* The next piece of the source, at most `most` bytes of it. */
+static struct nx_piece next_piece(struct source *source, uint32_t most)
+{
+	while (source->at == *source->lengths) { /* an empty piece may lie nowhere (NULL) */
+		source->addresses++;
+		source->lengths++;
+		source->at = 0;
+	}
+	uint32_t left = *source->lengths - source->at;
+	struct nx_piece piece = {
+		.from = (const uint8_t *)(uintptr_t)*source->addresses + source->at,
+		.length = left < most ? left : most,
+	};
+	source->at += piece.length;
+	return piece;
+}
+
 static void copy_from(struct source *source, uint8_t *to, uint32_t bytes)
 {
 	while (bytes > 0) {
-		if (source->at == *source->lengths) { /* an empty piece may lie nowhere (NULL) */
-			source->addresses++;
-			source->lengths++;
-			source->at = 0;
-			continue;
-		}
-		uint32_t left = *source->lengths - source->at, part = left < bytes ? left : bytes;
-		memcpy(to, (const uint8_t *)(uintptr_t)*source->addresses + source->at, part);
-		to += part;
-		bytes -= part;
-		source->at += part;
+		struct nx_piece piece = next_piece(source, bytes);
+		memcpy(to, piece.from, piece.length);
+		to += piece.length;
+		bytes -= piece.length;
 	}
+}
+
+/*
+ * What a message is sealed from: frame heads of `head_bytes` at its text, then `bytes` of the source.
+ * Long data is read where it lies; beginning anew with each piece costs more than to copy a little.
+ * As soon as there are too many pieces the rest is copied.
+ */
+static void gather(struct source *source, struct nx_aead_message *message, uint32_t head_bytes,
+		   uint32_t bytes, struct nx_piece pieces[GATHERED_MAX])
+{
+	uint8_t *text = message->text + head_bytes;
+	if (bytes >= GATHERED_BYTES_MIN) {
+		uint32_t count = 0;
+		pieces[count++] = (struct nx_piece){message->text, head_bytes};
+		for (; bytes > 0 && count + 1 < GATHERED_MAX; count++) {
+			pieces[count] = next_piece(source, bytes);
+			text += pieces[count].length;
+			bytes -= pieces[count].length;
+		}
+		if (bytes > 0) pieces[count++] = (struct nx_piece){text, bytes};
+		message->pieces = pieces;
+		message->piece_count = count;
+	}
+	copy_from(source, text, bytes);
 }
 
 static bool seal_run_valid(const struct nx_key *key, uint32_t bytes_length,
@@ -122,8 +160,6 @@ int32_t nx_seal_run(int32_t handle, uint8_t *bytes, uint32_t bytes_length,
 		put_u64(payload + DATA_OFFSET_AT, offset);
 		payload[DATA_LENGTH_AT] = (uint8_t)(data >> 8);
 		payload[DATA_LENGTH_AT + 1] = (uint8_t)data;
-		copy_from(&source, payload + DATA_HEAD_BYTES, data);
-
 		struct associated associated;
 		uint8_t nonce[NX_NONCE_BYTES];
 		associate(key, header, &associated);
@@ -137,6 +173,8 @@ int32_t nx_seal_run(int32_t handle, uint8_t *bytes, uint32_t bytes_length,
 			.length = DATA_HEAD_BYTES + data,
 			.tag = frame + TAG_AT,
 		};
+		struct nx_piece pieces[GATHERED_MAX];
+		gather(&source, &message, DATA_HEAD_BYTES, data, pieces);
 		if (!nx_key_seal(key, &message)) return -EIO;
 		nx_put_u32(frame + length - NX_CRC_BYTES, frame_crc(&associated, frame, length));
 		offset += data;
