@@ -27,10 +27,16 @@ export class BlockBuffer {
     while (from < to) {
       const number = Math.floor(offset / BLOCK_BYTES);
       const inBlock = offset - number * BLOCK_BYTES;
-      const length = Math.min(to - from, BLOCK_BYTES - inBlock);
-      const block = this.#block(number).bytes;
-      if (from === 0 && length === bytes.length) block.set(bytes, inBlock);
-      else block.set(bytes.subarray(from, from + length), inBlock);
+      const { memory, at } = this.#block(number);
+      let length = Math.min(to - from, BLOCK_BYTES - inBlock);
+      // Blocks that stand side by side take one copy.
+      for (let i = 1; length < to - from; i++) {
+        const next = this.#block(number + i);
+        if (next.memory !== memory || next.at !== at + i * BLOCK_BYTES) break;
+        length = Math.min(to - from, length + BLOCK_BYTES);
+      }
+      const isAll = from === 0 && length === bytes.length;
+      memory.set(isAll ? bytes : bytes.subarray(from, from + length), at + inBlock);
       offset += length;
       from += length;
     }
@@ -61,14 +67,21 @@ export class BlockBuffer {
    */
   pieces(offset: number, length: number, addresses: Float64Array, lengths: Uint32Array): number {
     let count = 0;
+    let end = 0;
     while (length > 0) {
       const number = Math.floor(offset / BLOCK_BYTES);
       const inBlock = offset - number * BLOCK_BYTES;
       const { address } = this.#block(number);
-      if (address === 0 || count >= addresses.length || count >= lengths.length) return 0;
+      if (address === 0) return 0;
       const pieceBytes = Math.min(length, BLOCK_BYTES - inBlock);
-      addresses[count] = address + inBlock;
-      lengths[count++] = pieceBytes;
+      if (count > 0 && address === end) {
+        lengths[count - 1] += pieceBytes;
+      } else {
+        if (count >= addresses.length || count >= lengths.length) return 0;
+        addresses[count] = address + inBlock;
+        lengths[count++] = pieceBytes;
+      }
+      end = address + BLOCK_BYTES;
       offset += pieceBytes;
       length -= pieceBytes;
     }

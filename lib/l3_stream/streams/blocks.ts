@@ -3,6 +3,7 @@
  * slabs, takes used ones back and lets go of slabs that are wholly unused. One pool serves all
  * connections of an endpoint, so that an idle connection holds none.
  */
+import { Fifo } from "../fifo.ts";
 
 /** Small enough for thousands of streams, large enough that a bulk packet seldom crosses one. */
 export const BLOCK_BYTES = 8_192;
@@ -17,7 +18,10 @@ export const SPARE_BYTES_MAX = 4 * 1_048_576;
 /** Memory of BLOCK_BYTES. Its content is whatever the last user left. */
 export interface Block {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where `bytes` begins in memory, for native code; 0: unknown. */
+  /** What `bytes` was cut from, and where: a block may go on in the next one. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+  readonly at: number;
+  /** Where `bytes` begins in the process, for native code; 0: unknown. */
   readonly address: number;
 }
 
@@ -37,8 +41,11 @@ export interface SlabMemory {
 
 interface Slab {
   readonly memory: SlabMemory;
-  /** Unused blocks; the last one goes out next. */
-  readonly free: PoolBlock[];
+  /**
+   * Unused blocks, given out in the order in which they came back: a stream that goes through its
+   * bytes from front to back gets blocks that stand side by side.
+   */
+  readonly free: Fifo<PoolBlock>;
   /** Its place in the pool's list of slabs with unused blocks; -1: it has none. */
   place: number;
 }
@@ -79,7 +86,7 @@ export class BlockPool implements BlockSource {
   take(): Block {
     if (this.#open.length === 0) this.#addSlab();
     const slab = this.#open[this.#open.length - 1];
-    const block = slab.free.pop()!;
+    const block = slab.free.shift()!;
     this.#blocksFree--;
     if (slab.free.length === 0) this.#close(slab);
     return block;
@@ -100,10 +107,11 @@ export class BlockPool implements BlockSource {
 
   #addSlab(): void {
     const memory = this.#makeSlab(SLAB_BYTES);
-    const slab: Slab = { memory, free: [], place: -1 };
-    for (let at = SLAB_BYTES - BLOCK_BYTES; at >= 0; at -= BLOCK_BYTES) {
+    const slab: Slab = { memory, free: new Fifo(), place: -1 };
+    for (let at = 0; at < SLAB_BYTES; at += BLOCK_BYTES) {
       const bytes = memory.bytes.subarray(at, at + BLOCK_BYTES);
-      slab.free.push({ bytes, address: memory.address === 0 ? 0 : memory.address + at, slab });
+      const address = memory.address === 0 ? 0 : memory.address + at;
+      slab.free.push({ bytes, memory: memory.bytes, at, address, slab });
     }
     this.#blocksFree += slab.free.length;
     this.#blocksTotal += slab.free.length;
@@ -127,7 +135,10 @@ export class BlockPool implements BlockSource {
 
 /** Blocks that the collector frees: for bytes whose views leave the connection (read()). */
 export const COLLECTED_BLOCKS: BlockSource = {
-  take: () => ({ bytes: new Uint8Array(BLOCK_BYTES), address: 0 }),
+  take() {
+    const bytes = new Uint8Array(BLOCK_BYTES);
+    return { bytes, memory: bytes, at: 0, address: 0 };
+  },
   give: () => {},
 };
 
