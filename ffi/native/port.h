@@ -103,8 +103,9 @@ int nx_steer(int fd, uint32_t ports);
 /* udp_rx.c */
 int nx_udp_rx_open(struct nx_port *port);
 void nx_udp_rx_close(struct nx_port *port);
+/* `only_one`: no more than a message, for the shortest look. */
 uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *slots,
-		   uint32_t offered);
+		   uint32_t offered, bool only_one);
 /* The cursor over received messages, without the socket: what fuzzing drives. */
 uint32_t nx_rx_deliver(struct nx_port *port, struct nx_rx_message *message, struct nx_burst *burst,
 		       uint32_t out);

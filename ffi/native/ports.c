@@ -13,6 +13,9 @@
 /* Longest spin of one call: it holds the event loop. */
 #define SPIN_US_MAX 1000u
 
+/* A yield costs as much as a look, and what comes meanwhile waits. */
+#define LOOKS_BEFORE_YIELD 4u
+
 static struct nx_handles ports = NX_HANDLES_INITIALIZER;
 
 static bool pool_valid(const struct nx_open_options *options, uint32_t bytes_length)
@@ -127,14 +130,17 @@ int32_t nx_rx_burst(int32_t handle, struct nx_burst *burst, const int32_t *slots
 	if (port == NULL) return -EBADF;
 	for (uint32_t i = 0; i < offered && i < NX_RX_SLOTS_MAX; i++)
 		if ((uint32_t)slots[i] >= port->pool.slots) return -EINVAL;
-	uint32_t count = nx_udp_rx(port, burst, slots, offered);
+	uint32_t count = nx_udp_rx(port, burst, slots, offered, false);
 	if (count > 0 || spin_us == 0) return (int32_t)count;
 	uint64_t until = now_ns() + smaller(spin_us, SPIN_US_MAX) * 1000ull;
-	do {
+	for (uint32_t looks = 1; count == 0; looks++) {
 		/* The sender may be waiting for this very core: without yielding it never sends. */
-		sched_yield();
-		count = nx_udp_rx(port, burst, slots, offered);
-	} while (count == 0 && now_ns() < until);
+		if (looks % LOOKS_BEFORE_YIELD == 0) {
+			sched_yield();
+			if (now_ns() >= until) break;
+		}
+		count = nx_udp_rx(port, burst, slots, offered, true);
+	}
 	return (int32_t)count;
 }
 

@@ -310,7 +310,7 @@ static bool deliver_all(struct nx_port *port, struct nx_burst *burst, uint32_t *
 }
 
 uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *slots,
-		   uint32_t offered)
+		   uint32_t offered, bool only_one)
 {
 	struct nx_rx *rx = &port->rx;
 	uint32_t out = 0;
@@ -329,6 +329,7 @@ uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *
 		if (out > 0 && rx->last_bytes > LONG_BYTES) break;
 		if (wanted > room) wanted = room;
 		if (wanted > left && left > 0) wanted = left;
+		if (only_one) wanted = 1;
 		int got = receive(port, wanted);
 		if (got == -EAGAIN || got == -EWOULDBLOCK) {
 			rx->wanted = NX_RX_MESSAGES_FEW;
@@ -339,7 +340,7 @@ uint32_t nx_udp_rx(struct nx_port *port, struct nx_burst *burst, const int32_t *
 			continue;
 		}
 		/* As many again next time when all came, else fewer: laying out for none costs time. */
-		bool all = (unsigned)got == wanted;
+		bool all = (unsigned)got == wanted && !only_one;
 		rx->wanted = all ? NX_RX_MESSAGES : NX_RX_MESSAGES_FEW;
 		if (!all) {
 			deliver_all(port, burst, &out);

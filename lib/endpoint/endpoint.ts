@@ -210,6 +210,7 @@ export class Endpoint {
       if (landing.next >= frames) break;
     }
     this.#table.enqueue(entry);
+    this.#drainEvents(entry); // so that an answer can leave with what is sent next
     return true;
   }
 

@@ -218,11 +218,14 @@ export class Driver {
     await Promise.resolve(); // Lets the constructor finish.
     let yieldedUs = this.clock.nowUs();
     while (!this.#closing) {
-      this.#turn();
+      const isLone = this.#receive();
+      const isAnswerDue = isLone && this.#hasTold;
+      if (!isAnswerDue) this.#send();
       if (this.#hasTold) {
         this.#hasTold = false;
         await this.#giveTurn();
         if (this.#closing) return; // told just now, when no wait was there to be woken
+        if (isAnswerDue) this.#send();
       }
       const nowUs = this.clock.nowUs();
       const waitUs = this.endpoint.nextTimeoutUs() - nowUs;
@@ -258,9 +261,13 @@ export class Driver {
     this.#acts++;
   }
 
-  /** In, timers, events, out; repeats while events lead to more. */
-  #turn(): void {
+  /**
+   * In, timers, events. True when a lone frame came: the program may answer it, in one packet with
+   * the acknowledgement, and nothing else waits.
+   */
+  #receive(): boolean {
     const { endpoint, port } = this;
+    let isLone = false;
     for (let i = 0; i < RECEIVE_BURSTS_MAX; i++) {
       const rx = this.#rx;
       rx.count = 0;
@@ -269,12 +276,18 @@ export class Driver {
       const unixS = this.#unixS();
       endpoint.receiveBurst(port.pool, rx, nowUs, unixS);
       port.pool.commit(rx.slot, rx.count, 0);
-      if (endpoint.isFull) break;
+      // Asking the port again costs a system call.
+      isLone = i === 0 && rx.count === 1 && rx.segment[0] === 0;
+      if (isLone || endpoint.isFull) break;
     }
-    const nowUs = this.clock.nowUs();
-    endpoint.handleTimeouts(nowUs);
+    endpoint.handleTimeouts(this.clock.nowUs());
     this.#dispatch();
-    this.#transmit(nowUs);
+    return isLone;
+  }
+
+  #send(): void {
+    const { endpoint } = this;
+    this.#transmit(this.clock.nowUs());
     this.#dispatch();
     if (this.#handshakesOver !== undefined && endpoint.handshakeCount === 0) this.#handshakesOver();
   }

@@ -118,7 +118,7 @@ static void receive_once(uint32_t offered)
 	int32_t slots[NX_RX_SLOTS_MAX];
 	for (uint32_t i = 0; i < offered; i++) slots[i] = (int32_t)(SLOTS - 1 - i);
 	port.trains = take(1) & 1;
-	uint32_t count = nx_udp_rx(&port, &burst, slots, offered);
+	uint32_t count = nx_udp_rx(&port, &burst, slots, offered, take(1) % 4 == 0);
 	CHECK(count <= NX_BURST_FRAMES_MAX);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t slot = (uint32_t)burst.slot[i], begin = slot * SLOT_BYTES;
