@@ -13,9 +13,10 @@ import type { ContenderName } from "./stream_pipes.ts";
 import { workersRows } from "./workers.ts";
 
 const ROUNDS = 5;
-const WARM_UP_MS = 700;
+/** Until compilers and caches are done; all that is compared gets the same. */
+const WARM_UP_MS = 2_500;
 const MEASURE_MS = 500;
-const PING_WARM_UP_MS = 200;
+const PING_WARM_UP_MS = 2_000;
 const PINGS = 3_000;
 /** Connections of the row conn_10k, and those opened first so that code and pools are warm. */
 const CONNECTIONS = 10_000;
