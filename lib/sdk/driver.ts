@@ -23,7 +23,9 @@ const WAIT_US_MAX = 1_000_000;
  */
 const WAITED_US_MIN = 10_000;
 /** Longest that the loop keeps the event loop from everything else while frames come without end. */
-const YIELD_US_MAX = 2_000;
+const YIELD_US_MAX = 1_000;
+/** Turns that it gets then, of 1 µs each when there is nothing to do: a request takes several. */
+const YIELD_TURNS = 4;
 /** Promises that follow from each other between an event and what a program does about it. */
 const QUIET_TICKS = 8;
 /** Longest chain of them before the port is looked at again, for a program that goes on reading. */
@@ -237,7 +239,9 @@ export class Driver {
       // program (HTTP, timers, other sockets) must get its turn all the same.
       if (this.clock.nowUs() - nowUs > WAITED_US_MIN) yieldedUs = this.clock.nowUs();
       else if (nowUs - yieldedUs > YIELD_US_MAX) {
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        for (let i = 0; i < YIELD_TURNS; i++) {
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
         yieldedUs = this.clock.nowUs();
       }
     }
