@@ -57,6 +57,9 @@ export class SealRun {
   get count(): number {
     return this.words[1];
   }
+  get dataTotal(): number {
+    return this.words[8];
+  }
   get packetNumber(): number {
     return this.words[2] * TWO_POW_32 + this.words[3];
   }

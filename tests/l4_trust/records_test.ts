@@ -26,7 +26,6 @@ import {
   recoverPacketNumber,
   REPLAY_WINDOW,
   ReplayWindow,
-  SEALS_MAX,
   SUITE_AES_256_GCM,
   SUITE_CHACHA20_POLY1305,
 } from "../../lib/l4_trust/mod.ts";
@@ -256,19 +255,40 @@ Deno.test("NT-ENC-004: a packet number is never sealed twice", () => {
   sealed(sender, 7);
 });
 
-Deno.test("NT-ENC-005: seals are counted down to the AEAD limit and refused at it", () => {
-  // A cipher that does nothing lets the whole limit be used up here.
-  const engine = { ...ENGINE, aead: () => ({ seal: () => {}, open: () => true }) };
-  const sender = records(SUITE_AES_256_GCM, VNI, engine);
-  assert.equal(sender.sealsLeft, SEALS_MAX);
-  const bytes = new Uint8Array(200);
+/** A cipher that does nothing lets limits be used up here. */
+const NO_CIPHER = { ...ENGINE, aead: () => ({ seal: () => {}, open: () => true }) };
+
+/** Seals frames of `payloadBytes` until `sealsLeft` is 0; how many. */
+function sealAll(payloadBytes: number): number {
+  const sender = records(SUITE_AES_256_GCM, VNI, NO_CIPHER);
+  const bytes = new Uint8Array(SEALED_PAYLOAD_OFFSET + payloadBytes);
   const view = new DataView(bytes.buffer);
-  for (let n = 0; n < SEALS_MAX; n++) sender.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, 0, n);
-  assert.equal(sender.sealsLeft, 0);
+  let count = 0;
+  for (; sender.sealsLeft > 0; count++) {
+    sender.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, payloadBytes, count);
+  }
   throwsCode(
-    () => sender.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, 0, SEALS_MAX),
+    () => sender.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, payloadBytes, count),
     "AEAD_LIMIT",
   );
+  return count;
+}
+
+Deno.test("NT-ENC-005: a key seals 2³⁵ blocks and no more (RFC 9001 §B.1.1)", () => {
+  const longest = sealAll(65_000);
+  assert.ok(longest * Math.ceil(65_000 / 16) <= 2 ** 35, `${longest}`);
+  assert.ok(longest > 2 ** 23, `${longest}`);
+});
+
+Deno.test("NT-ENC-005: short frames use a key up by what they hold", () => {
+  const sender = records(SUITE_AES_256_GCM, VNI, NO_CIPHER);
+  const bytes = new Uint8Array(2_000);
+  const view = new DataView(bytes.buffer);
+  const before = sender.sealsLeft;
+  for (let n = 0; n < 100_000; n++) sender.seal(bytes, view, 0, SEALED_PAYLOAD_OFFSET, 1_464, n);
+  // 92 blocks and those of header, tag and rest, of 4,096 that the longest has.
+  const used = before - sender.sealsLeft;
+  assert.ok(used >= 100_000 * 96 / 4_103 && used <= 100_000 * 100 / 4_103, `${used}`);
 });
 
 Deno.test("NT-ENC-006: another key phase is refused without trying the key", () => {
@@ -298,7 +318,9 @@ Deno.test("NT-ENC-006: paths share keys but neither numbers, nonces nor replay w
   assert.equal(open(second, onSecond.slice()), 0);
   assert.equal(open(second, onSecond.slice()), OPEN_REPLAYED);
   assert.equal(open(receiver, sealed(sender, 0)), 0, "the same number on path 0");
-  assert.equal(sender.sealsLeft, SEALS_MAX - 2, "seals count over all paths");
+  const [before, third] = [sender.sealsLeft, sender.forPath(3)];
+  for (let n = 0; n < 1_000; n++) sealed(third, n);
+  assert.ok(sender.sealsLeft < before, "seals count over all paths");
   assert.equal(receiver.forgeries, 2);
   second.wipe();
   assert.equal(open(receiver, sealed(sender, 1)), OPEN_KEY_PHASE, "one wipe ends all");

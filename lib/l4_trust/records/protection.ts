@@ -37,10 +37,18 @@ import {
 import { recoverPacketNumber, ReplayWindow } from "./replay_window.ts";
 
 /**
- * Frames under one key. RFC 9001 §6.6: with AES-GCM at most 2²³ packets may be encrypted; the
- * limit of ChaCha20-Poly1305 is above the number of packets, so one bound serves both.
+ * AES blocks that one key may encrypt, 512 GiB. RFC 9001 §B.1.1: with 2³⁵ an attacker gains 2⁻⁵⁷,
+ * which are 2²³ packets of 2¹⁶ bytes or 2²⁸ of 2¹¹. The limit of ChaCha20-Poly1305 is above the
+ * number of packets, so one bound serves both.
  */
-export const SEALS_MAX = 2 ** 23;
+export const BLOCKS_MAX = 2 ** 35;
+/** Frames under one key, however short: those of the same section. */
+export const SEALS_MAX = 2 ** 28;
+const BLOCK_BYTES = 16;
+/** Blocks of a frame beside its payload's whole ones: associated data, the rest, the lengths. */
+const BLOCKS_BESIDE = 7;
+/** Blocks of the longest frame. */
+const BLOCKS_EACH_MAX = 2 ** 16 / BLOCK_BYTES + BLOCKS_BESIDE;
 /**
  * Frames that may fail to open under one key. RFC 9001 §6.6: 2⁵² for AES-GCM, 2³⁶ for
  * ChaCha20-Poly1305; the smaller serves both.
@@ -72,6 +80,8 @@ interface KeyUse {
   /** Copies of the keys elsewhere, which must be wiped as well. */
   readonly copies: (ClosableAead | ClosableRuns)[];
   seals: number;
+  /** Upper bound of the AES blocks of these. */
+  blocks: number;
   forgeries: number;
   wiped: boolean;
 }
@@ -100,6 +110,7 @@ function useKeys({ engine, suite, sealKey, openKey }: RecordKeys): KeyUse {
     },
     copies,
     seals: 0,
+    blocks: 0,
     forgeries: 0,
     wiped: false,
   };
@@ -144,7 +155,7 @@ export class RecordProtection implements PacketProtection {
     return {
       seal: (bytes, run) => this.#sealRun(runs, bytes, run),
       sealFrame: (bytes, at, length, packetNumber) => {
-        this.#countSeals(packetNumber, 1);
+        this.#countSeals(packetNumber, 1, length);
         runs.sealFrame(bytes, at, length, packetNumber);
       },
       open: (bytes, landing) => this.#openRun(runs, bytes, landing),
@@ -152,7 +163,7 @@ export class RecordProtection implements PacketProtection {
   }
 
   #sealRun(runs: ClosableRuns, bytes: Uint8Array, run: SealRun): number {
-    this.#countSeals(run.packetNumber, run.count);
+    this.#countSeals(run.packetNumber, run.count, run.dataTotal);
     return runs.seal(bytes, run);
   }
 
@@ -165,9 +176,11 @@ export class RecordProtection implements PacketProtection {
     return results;
   }
 
-  /** Frames that may still be sealed, on all paths; 0 after `wipe`. */
+  /** Frames of any length that may still be sealed, on all paths; 0 after `wipe`. */
   get sealsLeft(): number {
-    return this.#use.wiped ? 0 : SEALS_MAX - this.#use.seals;
+    const { wiped, seals, blocks } = this.#use;
+    if (wiped) return 0;
+    return Math.min(SEALS_MAX - seals, Math.floor((BLOCKS_MAX - blocks) / BLOCKS_EACH_MAX));
   }
 
   /** Frames that did not open, on all paths. */
@@ -184,7 +197,7 @@ export class RecordProtection implements PacketProtection {
     payloadLength: number,
     packetNumber: number,
   ): void {
-    this.#countSeals(packetNumber, 1);
+    this.#countSeals(packetNumber, 1, payloadLength);
     this.#setNonce(this.#keys.sealIv, packetNumber);
     const aad = this.#associatedData(bytes, frameOffset, undefined);
     // The tag is the value of the last option, so it ends where the payload begins.
@@ -193,7 +206,7 @@ export class RecordProtection implements PacketProtection {
   }
 
   /** No number seals twice: checked before a byte is sealed. */
-  #countSeals(packetNumber: number, count: number): void {
+  #countSeals(packetNumber: number, count: number, payloadBytes: number): void {
     if (this.sealsLeft < count) {
       throw new NexusError("AEAD_LIMIT", "cannot seal frame: the key is used up or wiped");
     }
@@ -206,6 +219,7 @@ export class RecordProtection implements PacketProtection {
     }
     this.#nextPacketNumber = packetNumber + count;
     this.#use.seals += count;
+    this.#use.blocks += Math.floor(payloadBytes / BLOCK_BYTES) + BLOCKS_BESIDE * count;
   }
 
   /** The packet number, or OPEN_KEY_PHASE, OPEN_REPLAYED (also: too old) or OPEN_UNAUTHENTIC. */
