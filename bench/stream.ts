@@ -9,6 +9,7 @@ import { udpNativeUnavailable } from "../lib/io/udp_native_port.ts";
 import type { Wire } from "../tests/netns/namespaces.ts";
 import { Program, programOptions } from "./program.ts";
 import { type Bench, median, paired, type Row, type Target, withTarget } from "./row.ts";
+import { SealedLoop } from "./sealed_loop.ts";
 import type { ContenderName } from "./stream_pipes.ts";
 import { workersRows } from "./workers.ts";
 
@@ -92,12 +93,13 @@ export function denoArgs(program: string): string[] {
   return ["run", "-q", "--unstable-net", "--v8-flags=--expose-gc", ...permissions, program];
 }
 
-type Figures = Map<ContenderName, number[]>;
+/** By contender. */
+type Figures = Map<string, number[]>;
 
 /** Figures by round; who begins changes, because the machine may slow down within a round. */
-async function race(
-  names: readonly ContenderName[],
-  measure: (name: ContenderName) => Promise<number>,
+async function race<Name extends string>(
+  names: readonly Name[],
+  measure: (name: Name) => Promise<number>,
 ): Promise<Figures> {
   const figures: Figures = new Map(names.map((name) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
@@ -110,7 +112,7 @@ async function race(
 }
 
 interface Against {
-  readonly peer: ContenderName;
+  readonly peer: string;
   readonly target?: Target;
 }
 
@@ -144,16 +146,31 @@ function row(name: string, value: number, unit: string): Row {
 }
 
 const GOODPUT = "Gbit/s";
+/** Who shows what copies, cipher and kernel leave for a transport of one thread at each end. */
+const LIMIT = "raw_c_sealed";
 
 async function* goodputRows(field: Field): AsyncGenerator<Row> {
-  const names = ["nexus", "tls_tcp", "deno_quic", "nexus_ru", "nexus_portable"] as const;
-  const figures = await race(field.able(names), (name) => field.goodput(name));
+  await using limit = await sealedLoop();
+  const names = field.able(["nexus", "tls_tcp", "deno_quic", "nexus_ru", "nexus_portable"]);
+  const figures = await race(limit === undefined ? names : [...names, LIMIT], (name) => {
+    return name === LIMIT ? limit!.goodput(MEASURE_MS) : field.goodput(name);
+  });
   yield* compared("ro_goodput_gbps", GOODPUT, figures, [
     { peer: "tls_tcp", target: ["ratio", "≥", 2] },
     { peer: "deno_quic", target: ["ratio", "≥", 6] },
+    { peer: LIMIT },
   ]);
   yield row("ru_100_goodput_gbps", median(figures.get("nexus_ru")!), GOODPUT);
   yield row("portable_goodput_gbps", median(figures.get("nexus_portable")!), GOODPUT);
+}
+
+/** Undefined, with a note, where it cannot be built. */
+async function sealedLoop(): Promise<SealedLoop | undefined> {
+  try {
+    return await SealedLoop.build();
+  } catch (error) {
+    console.error(`stream: peer ${LIMIT} left out: ${(error as Error).message}`);
+  }
 }
 
 async function* roundTripRows(field: Field): AsyncGenerator<Row> {
