@@ -16,7 +16,7 @@
 #define OVERHEAD_BYTES (PAYLOAD_AT + NX_CRC_BYTES)
 #define DATA_TYPE 0x50u
 #define DATA_HEAD_BYTES 15u
-#define PIECES_MAX 8u
+#define PIECES_MAX 24 /* more than are gathered */
 #define TRAIN_FRAMES_MAX 80u
 #define PAYLOAD_BYTES_MAX 1500u
 #define VNI 7u
