@@ -6,7 +6,7 @@
 import { udpNativeUnavailable } from "../lib/io/udp_native_port.ts";
 import { C_FLAGS } from "../ffi/build.ts";
 import { Program } from "./program.ts";
-import { type Bench, median, paired, type Row } from "./row.ts";
+import { type Bench, median, paired, type Row, withTarget } from "./row.ts";
 
 /** Frames of a plain Ethernet path and of a jumbo one; datagrams are 8 bytes longer. */
 const FRAME_BYTES = { "": 1422, "_jumbo": 8900 };
@@ -98,7 +98,10 @@ async function* throughput(
   const row = { bench: "link", unit: "Gbit/s" };
   const name = `udp_native_tx_rx${suffix}_gbps`;
   const value = median(native);
-  yield { ...row, name, value, peer: "raw C loop", ratio: paired(native, raw) };
+  yield withTarget(
+    { ...row, name, value, peer: "raw C loop", ratio: paired(native, raw) },
+    ["ratio", "≥", 0.85],
+  );
   if (iperf.length > 0) {
     yield { ...row, name, value, peer: "iperf3 -u", ratio: paired(native, iperf) };
   }
@@ -159,12 +162,10 @@ async function* roundTrips(rawLoop: string): AsyncGenerator<Row> {
   }
   const row = { bench: "link", unit: "µs", peer: "TCP in the same runtime" };
   const against = (values: number[]) => paired(tcp, values);
-  yield {
-    ...row,
-    name: "udp_native_rtt_us",
-    value: median(spinning),
-    ratio: against(spinning),
-  };
+  yield withTarget(
+    { ...row, name: "udp_native_rtt_us", value: median(spinning), ratio: against(spinning) },
+    ["ratio", "≥", 5],
+  );
   yield {
     ...row,
     name: "udp_native_sleeping_rtt_us",
