@@ -106,10 +106,14 @@ export class Stage {
     Deno.writeTextFileSync(place.configFile, JSON.stringify(full, undefined, 2));
   }
 
-  /** Starts a node and waits until it is ready. */
-  async start(where: string | Place, config: Config = {}): Promise<NodeProcess> {
+  /** Starts a node, with further flags of `nexus up` if wanted, and waits until it is ready. */
+  async start(
+    where: string | Place,
+    config: Config = {},
+    ...flags: string[]
+  ): Promise<NodeProcess> {
     const place = typeof where === "string" ? this.configure(where, config) : where;
-    const node = new NodeProcess(place);
+    const node = new NodeProcess(place, "up", flags);
     this.nodes.push(node);
     await node.becomesReady();
     return node;
@@ -178,9 +182,13 @@ export class NodeProcess {
   #running = true;
   #ready?: Ready;
 
-  constructor(readonly place: Place, command: "up" | "daemon" = "up") {
+  constructor(
+    readonly place: Place,
+    command: "up" | "daemon" = "up",
+    flags: readonly string[] = [],
+  ) {
     this.name = place.name;
-    const [program, ...args] = nexus(command, "--config", place.configFile, "-o", "json");
+    const [program, ...args] = nexus(command, "--config", place.configFile, "-o", "json", ...flags);
     this.#child = new Deno.Command(program, {
       args,
       cwd: place.dir,
