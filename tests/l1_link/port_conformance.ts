@@ -9,7 +9,16 @@ import {
   buildFrame,
   Burst,
   BURST_FRAMES_MAX,
+  decodeFrame,
+  Flag,
+  FrameError,
+  FrameInfo,
+  type FrameOption,
+  OPTION_HEADER_BYTES,
+  optionBytes,
+  OptionType,
   OVERLAY_BYTES,
+  padFor,
   Pool,
   type Port,
   writeOverlay,
@@ -124,6 +133,28 @@ export function portConformance(kind: string, makeHarness: () => PortHarness): v
       assert(burst.offset[i] - b.pool.offsetOf(burst.slot[i]) >= 64);
     });
   });
+
+  test(
+    "a payload that is aligned in the sender's slot is so in the receiver's",
+    async (_harness, open) => {
+      const [a, b] = [await open(), await open()];
+      for (const alignment of [16, 32, 64]) {
+        const shape: FrameOption = { type: OptionType.TENSOR_SHAPE, dims: [2, 3] };
+        const length = padFor(optionBytes(shape), alignment) - OPTION_HEADER_BYTES;
+        const options: FrameOption[] = [shape, { type: OptionType.PAD, length }];
+        const fields = { flags: Flag.TENSOR_PAYLOAD, tensorAlignment: alignment };
+        send(a, a.peer(b.localAddress), buildFrame(fields, options, new Uint8Array(24).fill(7)));
+        const info = new FrameInfo();
+        await receiveOne(b, ({ offset, length }, i) => {
+          const { bytes, view } = b.pool;
+          assert.equal(decodeFrame(bytes, view, offset[i], length[i], info), FrameError.OK);
+          assert.equal(info.tensorAlignment, alignment);
+          assert.equal(info.payloadOffset % alignment, 0);
+          assert.equal(bytes[info.payloadOffset], 7);
+        });
+      }
+    },
+  );
 
   test("a frame may lie anywhere in its slot behind the overlay", async (_harness, open) => {
     const [a, b] = [await open(), await open()];
