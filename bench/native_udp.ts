@@ -99,17 +99,19 @@ async function* throughput(
   const name = `udp_native_tx_rx${suffix}_gbps`;
   const value = median(native);
   yield withTarget(
-    { ...row, name, value, peer: "raw C loop", ratio: paired(native, raw) },
+    { ...row, name, value, peer: "raw C loop", peerValue: median(raw), ratio: paired(native, raw) },
     ["ratio", "≥", 0.85],
   );
   if (iperf.length > 0) {
-    yield { ...row, name, value, peer: "iperf3 -u", ratio: paired(native, iperf) };
+    const peerValue = median(iperf);
+    yield { ...row, name, value, peer: "iperf3 -u", peerValue, ratio: paired(native, iperf) };
   }
   yield {
     ...row,
     name: `udp_native_one_thread${suffix}_gbps`,
     value: median(oneNative),
     peer: "raw C loop",
+    peerValue: median(oneRaw),
     ratio: paired(oneNative, oneRaw),
   };
 }
@@ -160,7 +162,8 @@ async function* roundTrips(rawLoop: string): AsyncGenerator<Row> {
       ),
     );
   }
-  const row = { bench: "link", unit: "µs", peer: "TCP in the same runtime" };
+  const peer = "TCP in the same runtime";
+  const row = { bench: "link", unit: "µs", peer, peerValue: median(tcp) };
   const against = (values: number[]) => paired(tcp, values);
   yield withTarget(
     { ...row, name: "udp_native_rtt_us", value: median(spinning), ratio: against(spinning) },
