@@ -6,6 +6,7 @@ import {
   MODE_RELIABLE_ORDERED,
   PTO_COUNT_MAX,
   ReceiveResult,
+  STREAM_CONFIG_DEFAULT,
 } from "../../lib/l3_stream/mod.ts";
 import { NullProtection } from "../sim/null_protection.ts";
 import vectors from "../vectors/stream.json" with { type: "json" };
@@ -391,6 +392,11 @@ Deno.test("frames that do not open are counted and change nothing", () => {
   peer.send(wire.connCloseAck());
   assert.equal(give(peer.connection, clear, 0), ReceiveResult.CLOSED);
   assert.equal(peer.connection.stats().framesDropped, 2);
+});
+
+Deno.test("NS-C-002, NS-C-003, NS-C-005: 5 s to connect, 60 s idle and 1,024 streams unless said otherwise", () => {
+  const { connectTimeoutMs, idleTimeoutMs, maxStreams } = STREAM_CONFIG_DEFAULT;
+  assert.deepEqual([connectTimeoutMs, idleTimeoutMs, maxStreams], [5_000, 60_000, 1_024]);
 });
 
 Deno.test("settings outside of the protocol's bounds are refused", () => {
