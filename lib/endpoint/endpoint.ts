@@ -141,8 +141,8 @@ export class Endpoint {
   }
 
   /**
-   * Opens another path of a connection, for PR data; its path id. Ends in a `pathUsable` or
-   * `pathClosed` event of the connection.
+   * Opens another path of a connection, for PR data and failover; its path id. Ends in a
+   * `pathUsable` or `pathClosed` event of the connection.
    * @throws NexusError PATH_LIMIT when the peer accepts no more, CLOSED
    */
   openPath(id: ConnectionId, address: SocketAddress): number {

@@ -126,9 +126,9 @@ export class Connection {
   }
 
   /**
-   * Opens another path to an address of the peer, for PR data; its id. `localConnectionId` is for
-   * the peer's packets on it: not 0, and no other of this end's. Ends in "pathUsable" or
-   * "pathClosed". PATH_LIMIT when the peer accepts no more; CLOSED.
+   * Opens another path to an address of the peer, for PR data, and for all once the first path
+   * fails; its id. `localConnectionId` is for the peer's packets on it: not 0, and no other of this
+   * end's. Ends in "pathUsable" or "pathClosed". PATH_LIMIT when the peer accepts no more; CLOSED.
    */
   openPath(peer: number, localConnectionId: number): number {
     this.#mustBeOpen("open path");

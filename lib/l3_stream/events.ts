@@ -24,7 +24,7 @@ export type ConnectionEvent =
   | { readonly type: "stopped"; readonly stream: number; readonly error: number }
   /** Both directions are over on both ends; the id means nothing any more. */
   | { readonly type: "streamClosed"; readonly stream: number }
-  /** Frames go to another network address now: the peer moved there, or migrate() succeeded. */
+  /** Frames go to another network address now: the peer moved, migrate() succeeded, or a failover. */
   | { readonly type: "migrated"; readonly peer: number }
   /** migrate() got no answer from there; everything goes on as before. */
   | { readonly type: "migrationFailed"; readonly peer: number }

@@ -1,6 +1,7 @@
 /**
  * Paths beside the first one (docs/protocol.md §5.8, NS-PR-003): how they are opened, accepted and
- * given up. They carry PR data only, so that the failure of one harms nothing.
+ * given up. They carry PR data only, so that the failure of one harms nothing; when the first one
+ * fails it goes on at the address of another (migration.ts).
  *
  *   opener    openPath ── PATH_OPEN ─►            ◄─ PATH_ACCEPT ── challenge ─► answered: usable
  *   acceptor  "pathRequested" → acceptPath        first packet ── challenge ─► answered: usable

@@ -73,10 +73,14 @@ export class Path {
   /** Network address as the small number that the port has for it; opaque here. */
   peer: number;
   /**
-   * The address that migrate() left. The peer may go on sending from there, its way to us is its
-   * own choice: that is no reason to go back. -1: none.
+   * The address that this end left by its own choice, until the peer is seen at the new one. It may
+   * go on sending from there, its way to us is its own choice: that is no reason to go back. -1: none.
    */
   leftPeer = -1;
+  /** Until then a client that moved by its own choice follows its peer nowhere else. */
+  stayUntilUs = -Infinity;
+  /** How often the first path tried to fail over. */
+  failovers = 0;
   /** The test of an address that frames may go to; they go to `peer` until it is passed. */
   validation: PathValidation | undefined;
   /** Challenges to repeat: high and low half each. */

@@ -20,6 +20,8 @@ export class PathValidation {
   peer: number;
   /** Whether this end chose the address; otherwise the peer's packets began to come from it. */
   readonly isOwnChoice: boolean;
+  /** Chosen because the path's own address does not answer: one acknowledgement makes it moot. */
+  isFailover = false;
   /** Give up then. */
   readonly deadlineUs: number;
   /** When to send a challenge (again); NEVER: not before more comes from the address. */

@@ -246,7 +246,7 @@ export class Receiver {
       if (this.#onFrame(frame, bytes, view, landing) === REFUSED) return;
       if (!core.isOpen) return;
     }
-    if (peer !== path.peer || path.validation !== undefined) {
+    if (peer !== path.peer || path.validation !== undefined || path.leftPeer >= 0) {
       noteAddress(
         core,
         path,
@@ -283,7 +283,7 @@ export class Receiver {
     }
     if (this.#streams.onData(frame, landing.bytes, landing) === REFUSED) return;
     if (!core.isOpen) return;
-    if (peer !== path.peer || path.validation !== undefined) {
+    if (peer !== path.peer || path.validation !== undefined || path.leftPeer >= 0) {
       noteAddress(
         core,
         path,

@@ -2,7 +2,7 @@
 import { NEVER } from "../base/mod.ts";
 import { type ConnectionCore, PENDING_PING } from "./core.ts";
 import { onStreamDeadlines } from "./deadlines.ts";
-import { onNotValidated } from "./migration.ts";
+import { failOver, FAILOVER_PTOS, onNotValidated } from "./migration.ts";
 import type { Path } from "./path.ts";
 import type { SentFramesSink } from "./sent_frames.ts";
 import { Timer } from "./timers.ts";
@@ -51,6 +51,7 @@ function onProbeTimeout(core: ConnectionCore, sink: SentFramesSink, path: Path):
     const why = `peer acknowledged nothing in ${PTO_COUNT_MAX} probe timeouts`;
     return core.giveUp("PEER_UNREACHABLE", why);
   }
+  if (path === core.primary && path.ptosUnanswered >= FAILOVER_PTOS) failOver(core);
   path.probes = PROBES_PER_PTO;
   path.recovery.repeatOldest(PROBES_PER_PTO, sink);
 }

@@ -179,6 +179,19 @@ Deno.test("NS-C-004: migrate() to where nobody answers changes nothing and says 
   assert.equal(pair.client.state, "established");
 });
 
+Deno.test("NS-C-004: an end that moved by itself follows its peer back only from the new address", () => {
+  const pair = establishedPair(config);
+  pair.reachable.client = [0, 7];
+  pair.server.migrate(7, pair.nowUs);
+  transferAcross(pair, () => {});
+  assert.equal(pair.server.peer, 7, "the client's way to us is its own choice");
+  for (const address of [7, 0]) {
+    pair.address.client = address;
+    transferAcross(pair, () => {});
+    assert.equal(pair.server.peer, address);
+  }
+});
+
 Deno.test("NS-C-004: migration at half of all packets lost, seeds 1…20", async (t) => {
   for (let seed = 1; seed <= 20; seed++) {
     await t.step(`seed ${seed}`, () => {

@@ -74,18 +74,26 @@ export class ConnectionHost implements SimHost {
     return this.tasks.streamsClosed;
   }
 
+  /** Where frames go. */
+  get peerName(): string {
+    return this.#names[this.connection.peer];
+  }
+
   /** Opens another path to where the peer is (or to another of its names), if it accepts one. */
   openPath(name?: string): void {
-    if (name !== undefined) this.#names.push(name);
-    const peer = name === undefined ? this.connection.peer : this.#names.length - 1;
+    const peer = name === undefined ? this.connection.peer : this.#number(name);
     unlessRefused(() => this.connection.openPath(peer, this.#nextPathId++));
+  }
+
+  #number(name: string): number {
+    if (!this.#names.includes(name)) this.#names.push(name);
+    return this.#names.indexOf(name);
   }
 
   // ---- host -------------------------------------------------------------------------------
 
   receive(bytes: Uint8Array, from: string, nowUs: number, ecn: number): void {
-    if (!this.#names.includes(from)) this.#names.push(from);
-    const peer = this.#names.indexOf(from);
+    const peer = this.#number(from);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let error = decodeFrame(bytes, view, 0, bytes.length, this.#info);
     if (error === FrameError.FRAME_CRC) {

@@ -1,11 +1,11 @@
 /** NS-PR in the simulator: the promise of probabilistic streams, and what it costs. */
 import assert from "node:assert/strict";
 import { repairsNeeded } from "../../lib/l3_stream/fec/redundancy.ts";
-import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { NEVER } from "../../lib/base/mod.ts";
-import type { ConnectionHost } from "./connection_harness.ts";
+import { MODE_RELIABLE_ORDERED } from "../../lib/l3_stream/mod.ts";
 import { type LinkOptions, simulate } from "./network.ts";
 import { type PrResult, type PrRun, runPr, shareLowerBound } from "./pr_harness.ts";
+import { addLink } from "./second_link.ts";
 
 const REPLAY = "deno task test tests/sim/pr_test.ts";
 const PROBABILITIES = [0.9, 0.99, 0.999];
@@ -14,26 +14,15 @@ function run(seed: number, options: PrRun): PrResult {
   return simulate(seed, REPLAY, (network) => runPr(network, options));
 }
 
-/**
- * Gives both ends a second address and joins those: what goes to `…-b` arrives at the same host.
- * The client opens a path over it.
- */
+/** A second link beside the first, the client opens a path over it. */
 function secondPath(link: LinkOptions): PrRun["prepare"] {
   return (client, server, network) => {
-    const relay = (name: string, to: ConnectionHost, from: string): void => {
-      network.addHost(name, {
-        receive: (bytes, _, nowUs, ecn) => {
-          to.receive(bytes, from, nowUs, ecn);
-          network.wake(to.name);
-        },
-        poll: () => [],
-        nextTimeoutUs: () => NEVER,
-      });
-    };
-    relay("server-b", server, "client-b");
-    relay("client-b", client, "server-b");
-    network.link("client", "server-b", link);
-    network.link("server", "client-b", { ...link, lossRate: 0, burst: undefined, blackholes: [] });
+    addLink(network, { client, server }, link, {
+      ...link,
+      lossRate: 0,
+      burst: undefined,
+      blackholes: [],
+    });
     network.at(50_000, () => { // by then the peer's parameters are there
       client.openPath("server-b");
       network.wake("client");
