@@ -494,8 +494,8 @@ export class Node {
 
   /** A connection that another end opened. */
   #accept(session: Session): void {
-    if (session.peerRole === "node") return this.pool.add(session);
-    this.#adopt(session); // Newcomers and clients are not nodes: nothing is asked of them.
+    if (session.peerRole === "node") this.pool.add(session);
+    else this.#adopt(session); // Newcomers and clients are not nodes: nothing is asked of them.
   }
 
   /** A session that just came up, whoever opened it. */

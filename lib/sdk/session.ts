@@ -103,6 +103,11 @@ export class Session {
     return this.closedError === undefined;
   }
 
+  /** Whether a request of either end is under way. */
+  get isAnswering(): boolean {
+    return this.#guards > 0 || this.chunkTakers.size > 0 || this.answering.size > 0;
+  }
+
   /**
    * Opens a stream. `probability` (0 … 1) is for MODE_PROBABILISTIC: what each message is to arrive
    * with, both ways.

@@ -1,21 +1,28 @@
 /** Sessions to nodes, dialled when first needed and shared by all who ask. */
 import {
+  formatNodeId,
   NexusError,
   parseNodeId,
   parseSocketAddress,
   type SocketAddress,
   toHex,
 } from "../base/mod.ts";
+import { CloseReason } from "../l3_stream/mod.ts";
 import { checkRequirements, type MicRequirements } from "../l4_trust/mod.ts";
 import type { Driver } from "./driver.ts";
 import type { Session } from "./session.ts";
 
 /** Of several addresses of a node, the next is tried in parallel after this long (RFC 8305 §5). */
 const NEXT_ADDRESS_MS = 250;
+/** How often a session that another one replaced is looked at: it closes when nothing runs on it. */
+const REPLACED_CHECK_MS = 500;
 
 export class SessionPool {
   readonly #driver: Driver;
+  /** The session that new work goes to. */
   readonly #open = new Map<string, Session>();
+  /** All that are open, in the order in which they came. */
+  readonly #all = new Map<string, Set<Session>>();
   readonly #dialling = new Map<string, Promise<Session>>();
   /** Called once for each session that joins the pool, dialled or accepted. */
   onSession?: (session: Session) => void;
@@ -30,16 +37,38 @@ export class SessionPool {
   }
 
   /**
-   * Takes a session in, whoever opened it. An older one to the same node stays usable for what
-   * runs on it; new work goes to the newer one (03-stream.md: the old one lives until then).
+   * Takes a session in, whoever opened it, and returns the one that new work goes to now. That is
+   * the newer one, while an older one stays usable for what runs on it. When both ends opened one
+   * at the same time it is, for both of them, the one whose HELLO came from the smaller node id
+   * (03-stream.md); the end that opened the other one closes it when nothing runs on it.
    */
-  add(session: Session): void {
+  add(session: Session): Session {
     const nodeId = session.peerNodeId;
-    this.#open.set(nodeId, session);
-    session.closed.then(() => {
-      if (this.#open.get(nodeId) === session) this.#open.delete(nodeId);
-    });
+    const old = this.#open.get(nodeId);
+    let kept = session;
+    if (old?.isOpen && areSimultaneous(old, session)) {
+      const isOursSmaller = formatNodeId(this.#driver.endpoint.nodeId) < nodeId;
+      const lost = old.initiator === isOursSmaller ? session : old;
+      if (lost === session) kept = old;
+      if (lost.initiator) closeWhenIdle(lost);
+    }
+    let all = this.#all.get(nodeId);
+    if (all === undefined) this.#all.set(nodeId, all = new Set());
+    all.add(session);
+    this.#open.set(nodeId, kept);
+    session.closed.then(() => this.#forget(nodeId, session));
     this.onSession?.(session);
+    return kept;
+  }
+
+  #forget(nodeId: string, session: Session): void {
+    const all = this.#all.get(nodeId);
+    all?.delete(session);
+    if (all?.size === 0) this.#all.delete(nodeId);
+    if (this.#open.get(nodeId) !== session) return;
+    const next = [...all ?? []].at(-1);
+    if (next === undefined) this.#open.delete(nodeId);
+    else this.#open.set(nodeId, next);
   }
 
   /**
@@ -70,9 +99,7 @@ export class SessionPool {
 
   /** Dials an address whose node is not known yet (a seed). */
   async dialAddress(address: SocketAddress, nodeId?: Uint8Array): Promise<Session> {
-    const session = await this.#driver.dial(address, { nodeId });
-    this.add(session);
-    return session;
+    return this.add(await this.#driver.dial(address, { nodeId }));
   }
 
   async #dial(
@@ -97,8 +124,8 @@ export class SessionPool {
     });
     try {
       const session = await Promise.any(attempts);
-      this.add(session);
-      return session;
+      const kept = this.add(session);
+      return vouches(kept, requirements) ? kept : session;
     } catch (error) {
       throw error instanceof AggregateError ? error.errors.at(-1) : error;
     } finally {
@@ -106,6 +133,23 @@ export class SessionPool {
       timers.forEach(clearTimeout);
     }
   }
+}
+
+/** Whether each end sent its HELLO before it knew of the other's session. */
+function areSimultaneous(a: Session, b: Session): boolean {
+  if (a.initiator === b.initiator) return false;
+  const [first, second] = a.openedUs <= b.openedUs ? [a, b] : [b, a];
+  // The peer saw both up to a one-way delay earlier or later, which is less than a handshake.
+  return second.openedUs - second.handshake.durationUs <
+    first.openedUs + first.handshake.durationUs;
+}
+
+/** Ends a session that new work does not go to any more, once its requests are answered. */
+function closeWhenIdle(session: Session): void {
+  const timer = setInterval(() => {
+    if (!session.isAnswering) session.close(CloseReason.REPLACED, "the peer's own session is used");
+  }, REPLACED_CHECK_MS);
+  session.closed.then(() => clearInterval(timer));
 }
 
 function dialKey(nodeId: string, { publisher, ...rest }: MicRequirements): string {

@@ -95,6 +95,53 @@ Deno.test("sdk: those who ask the same share a dial, those who ask more have the
   await Promise.all([client.driver.close(), server.driver.close()]);
 });
 
+Deno.test("sdk: of two sessions opened at once the HELLO of the smaller node id survives", async () => {
+  const authority = benchAuthority();
+  const ends = await Promise.all([0, 1].map(async () => {
+    const sessions: Session[] = [];
+    const end = await benchDriver(authority, { onSession: (session) => void pool.add(session) });
+    const pool = new SessionPool(end.driver);
+    pool.onSession = (session) => sessions.push(session);
+    return { ...end, pool, sessions, id: formatNodeId(end.driver.endpoint.nodeId) };
+  }));
+  const [a, b] = ends;
+  await Promise.all([
+    a.pool.dialAddress(b.address, b.driver.endpoint.nodeId),
+    b.pool.dialAddress(a.address, a.driver.endpoint.nodeId),
+  ]);
+  // Each end has both; the larger one ends what it opened.
+  const [smaller, larger] = a.id < b.id ? [a, b] : [b, a];
+  const lost = larger.sessions.find((session) => session.initiator)!;
+  assert.equal((await lost.closed).reason, CloseReason.REPLACED);
+  assert.deepEqual([smaller.sessions.length, larger.sessions.length], [2, 2]);
+  for (const [end, initiator] of [[smaller, true], [larger, false]] as const) {
+    const peer = end === a ? b : a;
+    const kept = end.pool.sessions.get(peer.id)!;
+    assert.ok(kept.isOpen);
+    assert.equal(kept.initiator, initiator);
+    const { session, reused } = await end.pool.get(peer.id, [], {});
+    assert.ok(reused && session === kept);
+  }
+  await Promise.all(ends.map(({ driver }) => driver.close()));
+});
+
+Deno.test("sdk: when the session in use ends, an older one that is open takes its place", async () => {
+  const authority = benchAuthority();
+  const server = await benchDriver(authority, { onSession: () => {} });
+  const client = await benchDriver(authority);
+  const pool = new SessionPool(client.driver);
+  const first = await pool.dialAddress(server.address);
+  const second = await pool.dialAddress(server.address);
+  assert.equal(pool.sessions.get(first.peerNodeId), second);
+  second.close();
+  await second.closed;
+  assert.equal(pool.sessions.get(first.peerNodeId), first);
+  first.close();
+  await first.closed;
+  assert.equal(pool.sessions.size, 0);
+  await Promise.all([client.driver.close(), server.driver.close()]);
+});
+
 Deno.test("NS-PR-001: a channel carries messages with an asked probability, both ways", async () => {
   const authority = benchAuthority();
   const onSession = (session: Session) => {
