@@ -5,6 +5,7 @@
  */
 import { udpNativeUnavailable } from "../lib/io/udp_native_port.ts";
 import { C_FLAGS } from "../ffi/build.ts";
+import { C_COMPILER } from "../tests/support/toolchain.ts";
 import { Program } from "./program.ts";
 import { type Bench, median, paired, type Row, withTarget } from "./row.ts";
 
@@ -33,6 +34,12 @@ export async function* nativeUdpRows(): AsyncGenerator<Row> {
     console.error(`link: udp_native_* left out: ${unavailable}`);
     return;
   }
+  if (!C_COMPILER.present) {
+    console.error(
+      `link: udp_native_* left out: their peer needs ${C_COMPILER.name}: ${C_COMPILER.enable}`,
+    );
+    return;
+  }
   const rawLoop = await buildRawLoop();
   try {
     for (const [suffix, frameBytes] of Object.entries(FRAME_BYTES)) {
@@ -47,7 +54,7 @@ export async function* nativeUdpRows(): AsyncGenerator<Row> {
 async function buildRawLoop(): Promise<string> {
   const output = await Deno.makeTempFile({ prefix: "nexus-raw-loop-" });
   const source = `${ROOT}ffi/native/bench/raw_loop.c`;
-  const { success } = await new Deno.Command("cc", {
+  const { success } = await new Deno.Command(C_COMPILER.path, {
     args: [...C_FLAGS, "-O2", source, "-o", output],
   }).output();
   if (!success) throw new Error("cannot build ffi/native/bench/raw_loop.c");

@@ -4,18 +4,26 @@
 const SILENCE_MS_MAX = 150_000;
 
 export class Program implements AsyncDisposable {
+  static readonly #running = new Set<Deno.ChildProcess>();
   readonly #child: Deno.ChildProcess;
   readonly #reader: ReadableStreamDefaultReader<string>;
   #text = "";
 
   constructor(command: Deno.Command) {
-    this.#child = command.spawn();
+    const child = this.#child = command.spawn();
+    Program.#running.add(child);
+    child.status.then(() => Program.#running.delete(child));
     this.#reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
   /** Starts `command`; its standard error goes to ours. */
   static start(command: string, args: readonly (string | number)[]): Program {
     return new Program(new Deno.Command(command, programOptions(args)));
+  }
+
+  /** Ends all that run: the benchmark itself is to end. */
+  static endAll(): void {
+    for (const child of Program.#running) kill(child);
   }
 
   /** The next line that it prints; throws when it ends or is silent. */
@@ -55,9 +63,7 @@ export class Program implements AsyncDisposable {
   }
 
   async end(): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL"); // Nothing that it still had to say would be read.
-    } catch { /* it has ended by itself */ }
+    kill(this.#child); // Nothing that it still had to say would be read.
     await this.#reader.cancel().catch(() => {});
     await this.#child.status;
   }
@@ -65,6 +71,12 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end();
   }
+}
+
+function kill(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch { /* it has ended by itself */ }
 }
 
 /** How programs are started, wherever that is. */

@@ -7,6 +7,7 @@
  */
 import { udpNativeUnavailable } from "../lib/io/udp_native_port.ts";
 import type { Wire } from "../tests/netns/namespaces.ts";
+import { C_COMPILER } from "../tests/support/toolchain.ts";
 import { Program, programOptions } from "./program.ts";
 import { type Bench, median, paired, type Row, type Target, withTarget } from "./row.ts";
 import { SealedLoop } from "./sealed_loop.ts";
@@ -166,6 +167,10 @@ async function* goodputRows(field: Field): AsyncGenerator<Row> {
 
 /** Undefined, with a note, where it cannot be built. */
 async function sealedLoop(): Promise<SealedLoop | undefined> {
+  if (!C_COMPILER.present) {
+    console.error(`stream: peer ${LIMIT} left out: needs ${C_COMPILER.name}: ${C_COMPILER.enable}`);
+    return undefined;
+  }
   try {
     return await SealedLoop.build();
   } catch (error) {

@@ -41,7 +41,7 @@ export async function* workersRows(): AsyncGenerator<Row> {
     bench: "stream",
     name: "workers_goodput",
     value: median(two),
-    unit: "handshakes/s of 2 workers",
+    unit: "handshakes/s",
     peer: "1 worker",
     peerValue: median(one),
     ratio: paired(two, one),

@@ -3,6 +3,7 @@
  * printed, and a run with the same seed makes the same inputs. Exit 1 with the input as hexadecimal
  * when something was found.
  */
+import { parseArgs } from "node:util";
 import { toHex } from "../../lib/base/mod.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
 import { linkFuzz } from "./link.ts";
@@ -14,24 +15,36 @@ const INPUTS_DEFAULT = 1_000_000;
 const BATCH = 4096;
 const PROGRESS_MS = 5000;
 
-function usage(problem: string): never {
-  console.error(`${problem}\nusage: deno task fuzz <name> [--inputs N] [--seed S]; there are:`);
+function usage(problem?: string): never {
+  if (problem !== undefined) console.error(problem);
+  console.error("usage: deno task fuzz <name> [--inputs N] [--seed S]; there are:");
   for (const { name, about } of TARGETS) console.error(`  ${name.padEnd(12)}${about}`);
-  Deno.exit(2);
+  Deno.exit(problem === undefined ? 0 : 2);
 }
 
-function numberAfter(flag: string): number | undefined {
-  const at = Deno.args.indexOf(flag);
-  if (at < 0) return undefined;
-  const value = Number(Deno.args[at + 1]?.replaceAll("_", ""));
-  if (!Number.isInteger(value) || value < 0) usage(`${flag} needs a whole number`);
-  return value;
+function readArgs() {
+  const number = { type: "string" } as const;
+  const options = { inputs: number, seed: number, help: { type: "boolean", short: "h" } } as const;
+  try {
+    return parseArgs({ args: Deno.args, options, allowPositionals: true });
+  } catch (error) {
+    return usage((error as Error).message);
+  }
 }
 
-const target = TARGETS.find(({ name }) => name === Deno.args[0]) ??
-  usage(`no fuzz target ${Deno.args[0] ?? "named"}`);
-const inputs = numberAfter("--inputs") ?? INPUTS_DEFAULT;
-const seed = numberAfter("--seed") ?? crypto.getRandomValues(new Uint32Array(1))[0];
+function wholeNumber(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text.replaceAll("_", ""));
+  return Number.isSafeInteger(value) && value >= 0 ? value : usage(`${flag} needs a whole number`);
+}
+
+const { values, positionals } = readArgs();
+if (values.help) usage();
+if (positionals.length > 1) usage(`one fuzz target at a time, not ${positionals.join(" and ")}`);
+const target = TARGETS.find(({ name }) => name === positionals[0]) ??
+  usage(positionals.length === 0 ? "no fuzz target named" : `no fuzz target ${positionals[0]}`);
+const inputs = wholeNumber("--inputs", values.inputs) ?? INPUTS_DEFAULT;
+const seed = wholeNumber("--seed", values.seed) ?? crypto.getRandomValues(new Uint32Array(1))[0];
 
 console.log(`fuzz ${target.name}: ${inputs} inputs, seed ${seed}`);
 const run = target.start(seed);

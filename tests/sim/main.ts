@@ -5,6 +5,7 @@
  *     deno task sim --matrix                          writes docs/transport-matrix.md
  *     deno task sim --scenario handshakeloss [--from 7]   one row, with another seed
  */
+import { parseArgs } from "node:util";
 import { MATRIX_SEED, renderMatrix, rowOf, SCENARIOS, TABLE } from "./matrix.ts";
 import { runScenario } from "./scenario.ts";
 import { runSoak } from "./soak_run.ts";
@@ -13,28 +14,35 @@ const USAGE =
   `usage: deno task sim --seeds N [--from SEED] | --matrix | --scenario NAME [--from SEED]
 scenarios: ${SCENARIOS.filter((s) => s.waitsFor === undefined).map(({ name }) => name).join(" ")}`;
 
-function usage(problem: string): never {
-  console.error(`${problem}\n${USAGE}`);
-  Deno.exit(2);
+function usage(problem?: string): never {
+  console.error(problem === undefined ? USAGE : `${problem}\n${USAGE}`);
+  Deno.exit(problem === undefined ? 0 : 2);
 }
 
-/** The value after a flag; undefined when the flag is not there. */
-function valueOf(flag: string): string | undefined {
-  const at = Deno.args.indexOf(flag);
-  return at < 0 ? undefined : Deno.args[at + 1] ?? usage(`${flag} needs a value`);
+function readArgs() {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean" } as const;
+  const help = { type: "boolean", short: "h" } as const;
+  const options = { seeds: text, from: text, scenario: text, matrix: flag, help } as const;
+  try {
+    return parseArgs({ args: Deno.args, options }).values;
+  } catch (error) {
+    return usage((error as Error).message);
+  }
 }
 
-function numberOf(flag: string): number | undefined {
-  const text = valueOf(flag);
+function wholeNumber(flag: string, text: string | undefined, least: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text.replaceAll("_", ""));
-  return Number.isSafeInteger(value) && value >= 0 ? value : usage(`${flag} needs a whole number`);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  return usage(`${flag} needs a whole number from ${least}`);
 }
 
-const from = numberOf("--from");
-const name = valueOf("--scenario");
-const seeds = numberOf("--seeds");
-if (Deno.args.includes("--matrix")) {
+const { matrix, scenario: name, help, ...numbers } = readArgs();
+if (help) usage();
+const from = wholeNumber("--from", numbers.from, 0);
+const seeds = wholeNumber("--seeds", numbers.seeds, 1);
+if (matrix) {
   Deno.writeTextFileSync(TABLE, renderMatrix());
   console.log(`wrote ${TABLE.pathname}`);
 } else if (name !== undefined) {

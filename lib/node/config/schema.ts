@@ -218,7 +218,7 @@ const routing = z.strictObject({
   ),
   top_k: says(
     z.int().min(1).max(64).default(TOP_K_DEFAULT),
-    "Best candidates that share the requests",
+    "Best candidates among which requests with an affinity key are spread; others go to the best",
   ),
   mode: says(
     z.enum(["strict", "soft"]).default("strict"),
