@@ -24,7 +24,7 @@ const WAIT_US_MAX = 1_000_000;
 const WAITED_US_MIN = 10_000;
 /** Longest that the loop keeps the event loop from everything else while frames come without end. */
 const YIELD_US_MAX = 1_000;
-/** Turns that it gets then, of 1 µs each when there is nothing to do: a request takes several. */
+/** Turns that it gets then, of 1 to 8 µs each when there is nothing to do: a request takes several. */
 const YIELD_TURNS = 4;
 /** Promises that follow from each other between an event and what a program does about it. */
 const QUIET_TICKS = 8;
