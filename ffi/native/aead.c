@@ -100,12 +100,12 @@ bool nx_key_open_text(struct nx_key *key, const struct nx_aead_message *message)
 	return false;
 }
 
-int32_t nx_aead_seal(int32_t handle, const uint8_t *nonce, const uint8_t *aad, uint32_t aad_length,
-		     uint8_t *bytes, uint32_t from, uint32_t length, uint32_t tag_at)
+/* The message of the two functions below: its text lies in `bytes`, and so does its tag. */
+static struct nx_aead_message in_place(const uint8_t *nonce, const uint8_t *aad, uint32_t aad_length,
+				       uint8_t *bytes, uint32_t from, uint32_t length,
+				       uint32_t tag_at)
 {
-	struct nx_key *key = nx_key_find(handle);
-	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {
+	return (struct nx_aead_message){
 		.nonce = nonce,
 		.aad = aad,
 		.aad_length = aad_length,
@@ -114,6 +114,15 @@ int32_t nx_aead_seal(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 		.length = length,
 		.tag = bytes + tag_at,
 	};
+}
+
+int32_t nx_aead_seal(int32_t handle, const uint8_t *nonce, const uint8_t *aad, uint32_t aad_length,
+		     uint8_t *bytes, uint32_t from, uint32_t length, uint32_t tag_at)
+{
+	struct nx_key *key = nx_key_find(handle);
+	if (key == NULL) return -EBADF;
+	struct nx_aead_message message =
+		in_place(nonce, aad, aad_length, bytes, from, length, tag_at);
 	return nx_key_seal(key, &message) ? 1 : -EIO;
 }
 
@@ -122,14 +131,7 @@ int32_t nx_aead_open(int32_t handle, const uint8_t *nonce, const uint8_t *aad, u
 {
 	struct nx_key *key = nx_key_find(handle);
 	if (key == NULL) return -EBADF;
-	struct nx_aead_message message = {
-		.nonce = nonce,
-		.aad = aad,
-		.aad_length = aad_length,
-		.from = bytes + from,
-		.text = bytes + from,
-		.length = length,
-		.tag = bytes + tag_at,
-	};
+	struct nx_aead_message message =
+		in_place(nonce, aad, aad_length, bytes, from, length, tag_at);
 	return nx_key_open_text(key, &message) ? 1 : 0;
 }

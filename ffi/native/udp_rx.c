@@ -191,17 +191,17 @@ static bool check_segment(struct nx_port *port, const uint8_t *datagram, uint32_
 static bool is_good_train(const struct nx_port *port, const struct nx_rx_message *message,
 			  const uint8_t *begin)
 {
-	uint32_t segment = message->segment, last = 0;
+	const uint32_t least = NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN;
+	uint32_t segment = message->segment;
 	uint64_t overlay = nx_overlay_word(port->vni);
-	if (segment >= message->length || segment < NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN ||
+	if (segment < least || segment >= message->length ||
 	    segment - NX_OVERLAY_BYTES > port->frame_bytes_max)
 		return false;
-	for (uint32_t at = 0; at < message->length; at += segment) {
-		last = at;
-		if (message->length - at < NX_OVERLAY_BYTES ||
-		    !nx_overlay_is(begin + at, overlay)) return false;
-	}
-	return message->length - last >= NX_OVERLAY_BYTES + NX_FRAME_BYTES_MIN;
+	uint32_t rest = message->length % segment;
+	if (rest != 0 && rest < least) return false;
+	for (uint32_t at = 0; at < message->length; at += segment)
+		if (!nx_overlay_is(begin + at, overlay)) return false;
+	return true;
 }
 
 /* One descriptor for the whole message. */
